@@ -1,0 +1,9 @@
+//! HeraldMQ, a push broker over standard MQTT.
+#![deny(unsafe_code)]
+
+pub mod access;
+pub mod clock;
+pub mod identity;
+pub mod message;
+pub mod mqtt;
+pub mod topic;

@@ -1,0 +1,14 @@
+//! Why bytes are not a packet.
+
+use super::ReasonCode;
+
+/// A packet that must not be read. The connection it came on is closed: in 5.0 with `reason` in a
+/// DISCONNECT (or CONNACK), in 3.1.1 without a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{reason:?} by [{statement}]")]
+pub struct DecodeError {
+    /// What to tell a 5.0 peer.
+    pub reason: ReasonCode,
+    /// The normative statement that is broken, without brackets, e.g. `MQTT-2.1.3-1`.
+    pub statement: &'static str,
+}

@@ -1,0 +1,147 @@
+//! Bytes waiting to leave: copied when small, shared when large.
+
+use bytes::Bytes;
+
+/// Bytes to be written to one connection, in order. Small pieces are copied into one buffer, large ones
+/// are kept as shared slices between them. Holds no memory when empty (after [`Out::take_buffer`]).
+#[derive(Debug, Default)]
+pub struct Out {
+    bytes: Vec<u8>,
+    /// Shared slices, each behind the first `at` bytes of `bytes`, ascending.
+    shared: Vec<(usize, Bytes)>,
+    shared_bytes: usize,
+}
+
+impl Out {
+    /// An empty buffer that writes into `buffer` (cleared), so that its memory is used again.
+    pub fn with_buffer(mut buffer: Vec<u8>) -> Self {
+        buffer.clear();
+        Self { bytes: buffer, shared: Vec::new(), shared_bytes: 0 }
+    }
+
+    /// Bytes waiting.
+    pub fn len(&self) -> usize {
+        self.bytes.len() + self.shared_bytes
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Appends a copy of `bytes`.
+    pub fn put(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Appends `bytes` without copying them.
+    pub fn put_shared(&mut self, bytes: Bytes) {
+        self.shared_bytes += bytes.len();
+        self.shared.push((self.bytes.len(), bytes));
+    }
+
+    /// The copied part, to append small pieces in place. Only append: what is there must stay.
+    pub fn tail(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+
+    /// Whether any shared slice waits: if not, [`Out::plain`] is everything.
+    pub fn has_shared(&self) -> bool {
+        !self.shared.is_empty()
+    }
+
+    /// The copied part; all of it when nothing is shared.
+    pub fn plain(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Everything in order, as slices, for a vectored write.
+    pub fn slices<'a>(&'a self, mut each: impl FnMut(&'a [u8])) {
+        let mut from = 0;
+        for (at, piece) in &self.shared {
+            if *at > from {
+                each(self.bytes.get(from..*at).unwrap_or_default());
+                from = *at;
+            }
+            each(piece);
+        }
+        if self.bytes.len() > from {
+            each(self.bytes.get(from..).unwrap_or_default());
+        }
+    }
+
+    /// Forgets the first `count` bytes: they were written.
+    pub fn advance(&mut self, mut count: usize) {
+        if count >= self.len() {
+            self.bytes.clear();
+            self.shared.clear();
+            self.shared_bytes = 0;
+            return;
+        }
+        let mut copied = 0;
+        let mut gone = 0;
+        for (at, piece) in &mut self.shared {
+            let before = (*at - copied).min(count);
+            copied += before;
+            count -= before;
+            if count == 0 && copied < *at {
+                break;
+            }
+            let part = piece.len().min(count);
+            count -= part;
+            self.shared_bytes -= part;
+            if part < piece.len() {
+                *piece = piece.slice(part..);
+                break;
+            }
+            gone += 1;
+        }
+        self.shared.drain(..gone);
+        copied += count.min(if self.shared.is_empty() { self.bytes.len() - copied } else { 0 });
+        self.bytes.drain(..copied);
+        for (at, _) in &mut self.shared {
+            *at -= copied;
+        }
+    }
+
+    /// Gives the (empty) copy buffer away, so that an idle connection holds none.
+    pub fn take_buffer(&mut self) -> Vec<u8> {
+        debug_assert!(self.is_empty(), "bytes would be lost");
+        self.shared = Vec::new();
+        std::mem::take(&mut self.bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn collected(out: &Out) -> Vec<u8> {
+        let mut all = Vec::new();
+        out.slices(|s| all.extend_from_slice(s));
+        all
+    }
+
+    #[test]
+    fn every_split_of_a_mixed_buffer_leaves_the_rest_in_order() {
+        let build = || {
+            let mut out = Out::default();
+            out.put(b"ab");
+            out.put_shared(Bytes::from_static(b"CDE"));
+            out.put_shared(Bytes::from_static(b"FG"));
+            out.put(b"hij");
+            out.put_shared(Bytes::from_static(b"K"));
+            out
+        };
+        let whole = b"abCDEFGhijK";
+        for first in 0..=whole.len() {
+            for second in 0..=whole.len() - first {
+                let mut out = build();
+                out.advance(first);
+                out.advance(second);
+                assert_eq!(collected(&out), &whole[first + second..], "after {first} and {second}");
+                assert_eq!(out.len(), whole.len() - first - second);
+            }
+        }
+    }
+}
