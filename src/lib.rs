@@ -6,6 +6,7 @@ pub mod clock;
 pub mod identity;
 pub mod message;
 pub mod mqtt;
+pub mod net;
 pub mod session;
 pub mod store;
 pub mod threshold;

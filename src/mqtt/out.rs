@@ -40,6 +40,16 @@ impl Out {
         self.shared.push((self.bytes.len(), bytes));
     }
 
+    /// Moves everything in `other` behind what is here. Shared slices stay shared; `other` keeps its buffer.
+    pub fn append(&mut self, other: &mut Out) {
+        let base = self.bytes.len();
+        self.bytes.extend_from_slice(&other.bytes);
+        self.shared.extend(other.shared.drain(..).map(|(at, piece)| (base + at, piece)));
+        self.shared_bytes += other.shared_bytes;
+        other.bytes.clear();
+        other.shared_bytes = 0;
+    }
+
     /// The copied part, to append small pieces in place. Only append: what is there must stay.
     pub fn tail(&mut self) -> &mut Vec<u8> {
         &mut self.bytes
@@ -120,6 +130,21 @@ mod tests {
         let mut all = Vec::new();
         out.slices(|s| all.extend_from_slice(s));
         all
+    }
+
+    #[test]
+    fn appended_pieces_follow_in_order_and_leave_the_other_empty() {
+        let mut out = Out::default();
+        out.put(b"ab");
+        out.put_shared(Bytes::from_static(b"CD"));
+        let mut other = Out::default();
+        other.put(b"e");
+        other.put_shared(Bytes::from_static(b"FG"));
+        other.put(b"h");
+        out.append(&mut other);
+        out.put(b"i");
+        assert_eq!(collected(&out), b"abCDeFGhi");
+        assert_eq!((out.len(), other.len(), other.has_shared()), (9, 0, false));
     }
 
     #[test]

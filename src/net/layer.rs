@@ -1,0 +1,95 @@
+//! What stands between a socket's bytes and MQTT's.
+
+use crate::mqtt::Out;
+
+/// The layers of one connection, driven with bytes and without I/O.
+///
+/// Bytes from the socket go through [`Layers::open`], bytes for it through [`Layers::seal`]. Whatever a
+/// layer must say itself (a handshake, a pong, an alert) waits inside, bounded, until the next `seal`;
+/// [`Layers::wants_seal`] tells.
+#[derive(Debug)]
+pub enum Layers {
+    /// MQTT directly on the transport.
+    Plain,
+}
+
+/// What became of the bytes given to [`Layers::open`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Progress {
+    /// The peer said that nothing follows (a TLS close_notify, a WebSocket Close). The plain bytes so far
+    /// count; after them the stream is at its end.
+    pub closed: bool,
+}
+
+/// Why a connection's layers cannot go on. It is always the peer's doing; the connection is closed after
+/// one last [`Layers::seal`], which carries the alert, the HTTP refusal or the Close frame.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LayerError {}
+
+impl Layers {
+    /// Feeds bytes read from the socket (they may be changed in place) and appends MQTT bytes to `plain`,
+    /// never more than `wire` and one kept partial record hold.
+    ///
+    /// # Errors
+    /// The peer broke a layer's rules. Bytes appended before that are still valid.
+    pub fn open(&mut self, wire: &mut [u8], plain: &mut Vec<u8>) -> Result<Progress, LayerError> {
+        match self {
+            Layers::Plain => {
+                plain.extend_from_slice(wire);
+                Ok(Progress::default())
+            }
+        }
+    }
+
+    /// Turns all MQTT bytes in `out`, and before them what the layers themselves must say, into wire
+    /// bytes appended to `sealed`. `out` is left empty (its buffer stays in it).
+    ///
+    /// Before the handshakes are done, `out` is left as it is. Call it when `sealed` has been written out: then a peer that never reads cannot make
+    /// the layers' answers pile up.
+    ///
+    /// # Errors
+    /// The layers can send nothing any more.
+    pub fn seal(&mut self, out: &mut Out, sealed: &mut Out) -> Result<(), LayerError> {
+        match self {
+            Layers::Plain => {
+                sealed.append(out);
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether the layers have something of their own to send.
+    pub fn wants_seal(&self) -> bool {
+        match self {
+            Layers::Plain => false,
+        }
+    }
+
+    /// Whether the wire carries MQTT bytes as they are: then there is no need to open or seal.
+    pub fn is_plain(&self) -> bool {
+        matches!(self, Layers::Plain)
+    }
+
+    /// Whether all handshakes are done and MQTT bytes can flow.
+    pub fn established(&self) -> bool {
+        match self {
+            Layers::Plain => true,
+        }
+    }
+
+    /// Seals what is in `out` and says goodbye behind it: a WebSocket Close, a TLS close_notify. Nothing
+    /// can be sealed afterwards.
+    pub fn close(&mut self, out: &mut Out, sealed: &mut Out) {
+        match self {
+            Layers::Plain => sealed.append(out),
+        }
+    }
+
+    /// The certificate the peer proved to own, in DER, once established; `None` without one.
+    pub fn peer_certificate(&self) -> Option<&[u8]> {
+        match self {
+            Layers::Plain => None,
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! Listening sockets: bind, accept, and what an accepted connection has to pass.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mio::net::{TcpListener, TcpStream};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+
+use super::layer::Layers;
+
+/// Connections the kernel keeps ready to be accepted; it caps this at `net.core.somaxconn`.
+const BACKLOG: i32 = 4096;
+/// A silent connection is probed by the kernel after this long, then every [`KEEPALIVE_INTERVAL`], and
+/// dropped after [`KEEPALIVE_PROBES`] unanswered ones. MQTT's Keep Alive finds dead clients sooner; this
+/// finds those that asked for none.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const KEEPALIVE_PROBES: u32 = 3;
+/// Bytes sent but not acknowledged for this long end the connection: a dead path, or a peer that does
+/// not read.
+#[cfg(target_os = "linux")]
+const USER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Connections that died in the backlog are skipped, at most this many in one call.
+const ABORTED_MAX: usize = 16;
+
+/// What is spoken on an endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// MQTT over TCP.
+    Mqtt,
+    /// MQTT over TLS.
+    Mqtts,
+    /// MQTT over WebSocket.
+    Ws,
+    /// MQTT over WebSocket over TLS.
+    Wss,
+}
+
+/// One endpoint, as configured.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListenerOptions {
+    /// The name used in logs and metrics.
+    pub name: String,
+    /// Where to listen; port 0 lets the system choose one.
+    pub addr: SocketAddr,
+    /// What is spoken there.
+    pub kind: Kind,
+    /// The path of the WebSocket upgrade, e.g. `/mqtt`; unused by other kinds.
+    pub path: String,
+}
+
+/// What an endpoint's listeners share.
+#[derive(Debug)]
+struct Endpoint {
+    name: String,
+    kind: Kind,
+}
+
+/// One core's listening socket of an endpoint. Every core has its own on the same port, and the kernel
+/// spreads connections over them (`SO_REUSEPORT`).
+#[derive(Debug)]
+pub struct Listener {
+    socket: TcpListener,
+    endpoint: Arc<Endpoint>,
+}
+
+/// Binds an endpoint once per core. Port 0 is chosen by the first and shared by the rest.
+///
+/// # Errors
+/// The address is taken, not ours, or the system refuses.
+pub fn bind(options: &ListenerOptions, cores: usize) -> io::Result<Vec<Listener>> {
+    let endpoint = Arc::new(Endpoint { name: options.name.clone(), kind: options.kind });
+    let mut addr = options.addr;
+    let mut listeners = Vec::with_capacity(cores);
+    for _ in 0..cores {
+        let socket = listen(addr)?;
+        addr = socket.local_addr()?;
+        listeners.push(Listener { socket, endpoint: endpoint.clone() });
+    }
+    Ok(listeners)
+}
+
+fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM.nonblocking().cloexec(), Some(Protocol::TCP))?;
+    if addr.is_ipv6() {
+        // `::` would otherwise take the IPv4 port too, or not, depending on a system setting.
+        socket.set_only_v6(true)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    // Linux hands these down to every accepted socket, which saves six system calls per connection.
+    tune(SockRef::from(&socket))?;
+    socket.bind(&addr.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(TcpListener::from_std(socket.into()))
+}
+
+/// The options of a connection: no delay for small packets, and the kernel finds dead peers.
+fn tune(socket: SockRef<'_>) -> io::Result<()> {
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_keepalive(
+        &TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL).with_retries(KEEPALIVE_PROBES),
+    )?;
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
+    Ok(())
+}
+
+/// Whether accepting failed because the process or the system is out of descriptors or memory.
+///
+/// The connection stays in the backlog and, with edge-triggered readiness, no event will tell of it
+/// again: remember that the listener is readable, pause it for a while (100 ms), and try again. Other
+/// things need descriptors too, so a limit on connections well below the descriptor limit is what
+/// keeps this from happening at all.
+pub fn exhausted(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
+}
+
+impl Listener {
+    /// Accepts one connection, non-blocking and tuned.
+    ///
+    /// # Errors
+    /// `WouldBlock` when nobody waits; see [`exhausted`] for the error to expect under load.
+    pub fn accept(&mut self) -> io::Result<(TcpStream, SocketAddr)> {
+        let mut aborted = 0;
+        loop {
+            match self.socket.accept() {
+                Ok((stream, peer)) => {
+                    #[cfg(not(target_os = "linux"))]
+                    tune(SockRef::from(&stream))?;
+                    return Ok((stream, peer));
+                }
+                Err(error) if is_the_connections_own(&error) && aborted < ABORTED_MAX => aborted += 1,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// The layers a connection accepted here starts with.
+    pub fn layers(&self) -> Layers {
+        Layers::Plain
+    }
+
+    /// What is spoken here.
+    pub fn kind(&self) -> Kind {
+        self.endpoint.kind
+    }
+
+    /// The endpoint's name.
+    pub fn name(&self) -> &str {
+        &self.endpoint.name
+    }
+
+    /// The address bound, with the actual port.
+    ///
+    /// # Errors
+    /// The system refuses to tell.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    /// The socket, to register it with a poll.
+    pub fn socket(&mut self) -> &mut TcpListener {
+        &mut self.socket
+    }
+}
+
+/// Whether the failure belongs to the connection that was to be accepted, not to the listener: Linux
+/// reports errors already pending on the new socket as the result of the accept.
+fn is_the_connections_own(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(
+            libc::ECONNABORTED
+                | libc::EINTR
+                | libc::EPROTO
+                | libc::ENETDOWN
+                | libc::ENOPROTOOPT
+                | libc::EHOSTDOWN
+                | libc::EHOSTUNREACH
+                | libc::EOPNOTSUPP
+                | libc::ENETUNREACH
+        )
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options() -> ListenerOptions {
+        ListenerOptions {
+            name: "test".into(),
+            addr: "127.0.0.1:0".parse().unwrap(),
+            kind: Kind::Mqtt,
+            path: "/mqtt".into(),
+        }
+    }
+
+    fn accept(listeners: &mut [Listener]) -> TcpStream {
+        let mut poll = mio::Poll::new().unwrap();
+        for (i, listener) in listeners.iter_mut().enumerate() {
+            poll.registry().register(listener.socket(), mio::Token(i), mio::Interest::READABLE).unwrap();
+        }
+        let mut events = mio::Events::with_capacity(8);
+        poll.poll(&mut events, Some(Duration::from_secs(5))).unwrap();
+        let token = events.iter().next().expect("a connection").token();
+        listeners[token.0].accept().expect("a connection").0
+    }
+
+    #[test]
+    fn cores_share_the_port_the_system_chose() {
+        let listeners = bind(&options(), 3).unwrap();
+        let addr = listeners[0].local_addr().unwrap();
+        assert_ne!(addr.port(), 0);
+        assert!(listeners.iter().all(|l| l.local_addr().unwrap() == addr));
+    }
+
+    #[test]
+    fn an_accepted_connection_is_tuned_and_does_not_block() {
+        let mut listeners = bind(&options(), 2).unwrap();
+        let _client = std::net::TcpStream::connect(listeners[0].local_addr().unwrap()).unwrap();
+        let mut stream = accept(&mut listeners);
+        let socket = SockRef::from(&stream);
+        assert!(socket.tcp_nodelay().unwrap());
+        assert!(socket.keepalive().unwrap());
+        #[cfg(target_os = "linux")]
+        {
+            assert_eq!(socket.tcp_keepalive_time().unwrap(), KEEPALIVE_IDLE);
+            assert_eq!(socket.tcp_keepalive_interval().unwrap(), KEEPALIVE_INTERVAL);
+            assert_eq!(socket.tcp_keepalive_retries().unwrap(), KEEPALIVE_PROBES);
+            assert_eq!(socket.tcp_user_timeout().unwrap(), Some(USER_TIMEOUT));
+        }
+        let error = io::Read::read(&mut stream, &mut [0; 1]).expect_err("nothing was sent");
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    fn nobody_waiting_would_block() {
+        let mut listener = bind(&options(), 1).unwrap().remove(0);
+        assert_eq!(listener.accept().expect_err("nobody").kind(), io::ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    fn running_out_of_descriptors_is_told_from_other_errors() {
+        assert!(exhausted(&io::Error::from_raw_os_error(libc::EMFILE)));
+        assert!(!exhausted(&io::Error::from(io::ErrorKind::WouldBlock)));
+    }
+}

@@ -1,0 +1,22 @@
+//! The network: sockets, TLS and WebSocket, up to the point where bytes are MQTT's.
+//!
+//! A [`Listener`] accepts, a [`Transport`] moves bytes, and between the two ends of the wire and the
+//! packets stand the [`Layers`]: TLS and WebSocket as state machines that are handed bytes and give
+//! bytes back. Only `transport.rs` and `listener.rs` do I/O; the layers never touch a socket, so every
+//! split of every byte stream can be tested in memory.
+//!
+//! *Architecture invariant:* this room knows no MQTT packet, no client and no session. It never waits:
+//! there is no task, no thread and no timer here, and deadlines (a handshake that takes too long) are
+//! the core's. An idle connection holds no buffer of this room. Only `tls.rs` says `rustls`.
+//!
+//! Start with [`Layers`], then `transport.rs` and `listener.rs`.
+
+pub mod layer;
+pub mod listener;
+pub mod pipe;
+pub mod transport;
+
+pub use layer::{LayerError, Layers, Progress};
+pub use listener::{Kind, Listener, ListenerOptions};
+pub use pipe::{Pipe, pipe};
+pub use transport::Transport;
