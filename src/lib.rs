@@ -5,6 +5,7 @@ pub mod access;
 pub mod clock;
 pub mod identity;
 pub mod message;
+pub mod metrics;
 pub mod mqtt;
 pub mod net;
 pub mod session;
