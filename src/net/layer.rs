@@ -1,5 +1,8 @@
 //! What stands between a socket's bytes and MQTT's.
 
+use super::frame::Violation;
+use super::upgrade::Refusal;
+use super::websocket::WebSocket;
 use crate::mqtt::Out;
 
 /// The layers of one connection, driven with bytes and without I/O.
@@ -11,6 +14,8 @@ use crate::mqtt::Out;
 pub enum Layers {
     /// MQTT directly on the transport.
     Plain,
+    /// MQTT over WebSocket.
+    Ws(Box<WebSocket>),
 }
 
 /// What became of the bytes given to [`Layers::open`].
@@ -25,7 +30,14 @@ pub struct Progress {
 /// one last [`Layers::seal`], which carries the alert, the HTTP refusal or the Close frame.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum LayerError {}
+pub enum LayerError {
+    /// The client asked for something else than an upgrade to MQTT over WebSocket.
+    #[error("WebSocket upgrade refused: {0}")]
+    Upgrade(Refusal),
+    /// The client broke the rules of WebSocket.
+    #[error("WebSocket: {0}")]
+    WebSocket(Violation),
+}
 
 impl Layers {
     /// Feeds bytes read from the socket (they may be changed in place) and appends MQTT bytes to `plain`,
@@ -39,30 +51,36 @@ impl Layers {
                 plain.extend_from_slice(wire);
                 Ok(Progress::default())
             }
+            Layers::Ws(socket) => {
+                let (count, result) = socket.open(wire);
+                plain.extend_from_slice(&wire[..count]);
+                result.map(|closed| Progress { closed })
+            }
         }
     }
 
     /// Turns all MQTT bytes in `out`, and before them what the layers themselves must say, into wire
-    /// bytes appended to `sealed`. `out` is left empty (its buffer stays in it).
+    /// bytes appended to `sealed`. `out` is left empty, with its buffer; until the handshakes are done it
+    /// is left as it is, and once the layers are closed it is thrown away.
     ///
-    /// Before the handshakes are done, `out` is left as it is. Call it when `sealed` has been written out: then a peer that never reads cannot make
-    /// the layers' answers pile up.
+    /// Call it when `sealed` has been written out: then a peer that never reads cannot make the layers'
+    /// answers pile up.
     ///
     /// # Errors
     /// The layers can send nothing any more.
     pub fn seal(&mut self, out: &mut Out, sealed: &mut Out) -> Result<(), LayerError> {
         match self {
-            Layers::Plain => {
-                sealed.append(out);
-                Ok(())
-            }
+            Layers::Plain => sealed.append(out),
+            Layers::Ws(socket) => socket.seal(out, sealed),
         }
+        Ok(())
     }
 
     /// Whether the layers have something of their own to send.
     pub fn wants_seal(&self) -> bool {
         match self {
             Layers::Plain => false,
+            Layers::Ws(socket) => socket.wants_seal(),
         }
     }
 
@@ -75,6 +93,7 @@ impl Layers {
     pub fn established(&self) -> bool {
         match self {
             Layers::Plain => true,
+            Layers::Ws(socket) => socket.is_open(),
         }
     }
 
@@ -83,13 +102,14 @@ impl Layers {
     pub fn close(&mut self, out: &mut Out, sealed: &mut Out) {
         match self {
             Layers::Plain => sealed.append(out),
+            Layers::Ws(socket) => socket.close(out, sealed),
         }
     }
 
     /// The certificate the peer proved to own, in DER, once established; `None` without one.
     pub fn peer_certificate(&self) -> Option<&[u8]> {
         match self {
-            Layers::Plain => None,
+            Layers::Plain | Layers::Ws(_) => None,
         }
     }
 }

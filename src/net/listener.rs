@@ -9,6 +9,7 @@ use mio::net::{TcpListener, TcpStream};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
 use super::layer::Layers;
+use super::websocket::WebSocket;
 
 /// Connections the kernel keeps ready to be accepted; it caps this at `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
@@ -56,6 +57,7 @@ pub struct ListenerOptions {
 struct Endpoint {
     name: String,
     kind: Kind,
+    path: Arc<str>,
 }
 
 /// One core's listening socket of an endpoint. Every core has its own on the same port, and the kernel
@@ -71,7 +73,11 @@ pub struct Listener {
 /// # Errors
 /// The address is taken, not ours, or the system refuses.
 pub fn bind(options: &ListenerOptions, cores: usize) -> io::Result<Vec<Listener>> {
-    let endpoint = Arc::new(Endpoint { name: options.name.clone(), kind: options.kind });
+    let endpoint =
+        Arc::new(Endpoint { name: options.name.clone(), kind: options.kind, path: options.path.as_str().into() });
+    if matches!(options.kind, Kind::Mqtts | Kind::Wss) {
+        return Err(io::Error::new(io::ErrorKind::Unsupported, "no TLS on this listener"));
+    }
     let mut addr = options.addr;
     let mut listeners = Vec::with_capacity(cores);
     for _ in 0..cores {
@@ -140,7 +146,10 @@ impl Listener {
 
     /// The layers a connection accepted here starts with.
     pub fn layers(&self) -> Layers {
-        Layers::Plain
+        match self.endpoint.kind {
+            Kind::Mqtt | Kind::Mqtts => Layers::Plain,
+            Kind::Ws | Kind::Wss => Layers::Ws(Box::new(WebSocket::new(self.endpoint.path.clone()))),
+        }
     }
 
     /// What is spoken here.

@@ -11,10 +11,13 @@
 //!
 //! Start with [`Layers`], then `transport.rs` and `listener.rs`.
 
+pub mod frame;
 pub mod layer;
 pub mod listener;
 pub mod pipe;
 pub mod transport;
+pub mod upgrade;
+pub mod websocket;
 
 pub use layer::{LayerError, Layers, Progress};
 pub use listener::{Kind, Listener, ListenerOptions};
