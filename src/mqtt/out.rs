@@ -114,6 +114,11 @@ impl Out {
         }
     }
 
+    /// Whether it has memory to copy into.
+    pub fn has_buffer(&self) -> bool {
+        self.bytes.capacity() > 0
+    }
+
     /// Gives the (empty) copy buffer away, so that an idle connection holds none.
     pub fn take_buffer(&mut self) -> Vec<u8> {
         debug_assert!(self.is_empty(), "bytes would be lost");

@@ -12,6 +12,7 @@ pub mod memory;
 
 use std::sync::Arc;
 
+use crate::clock::Now;
 use crate::identity::{ClientId, SessionId, Ticket};
 use crate::message::Message;
 use crate::mqtt::{PacketId, QoS};
@@ -98,10 +99,12 @@ pub trait Store: Send + Sync {
     fn append(&self, records: Vec<Record>) -> Ticket;
     /// Everything up to this ticket is safe.
     fn durable(&self) -> Ticket;
+    /// Whether the append with this ticket failed: nobody may be acknowledged for it.
+    fn failed(&self, ticket: Ticket) -> bool;
     /// The saved part of a session, through `answer`.
     fn load(&self, session: SessionId, answer: Box<dyn FnOnce(Saved) + Send>);
     /// Waiting messages of a session behind `after`, at most `max`, through `answer`.
-    fn read_queue(&self, session: SessionId, after: Ticket, max: usize, answer: Box<dyn FnOnce(Page) + Send>);
+    fn read_queue(&self, session: SessionId, after: Ticket, max: usize, now: Now, answer: Box<dyn FnOnce(Page) + Send>);
     /// Everything a broker must know before it listens.
     fn recover(&self) -> Recovered;
 }

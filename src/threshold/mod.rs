@@ -128,6 +128,11 @@ impl Threshold {
         todo!()
     }
 
+    /// The Client Identifier its CONNECT named; empty if it wants one assigned.
+    pub fn client_id(&self) -> Option<&str> {
+        todo!()
+    }
+
     /// A packet from the client.
     pub fn handle_packet(&mut self, packet: Packet<'_>, out: &mut Out) -> Result<Step, Refused> {
         todo!()
