@@ -2,12 +2,16 @@
 #![deny(unsafe_code)]
 
 pub mod access;
+pub mod admin;
+pub mod auth;
 pub mod clock;
+pub mod config;
 pub mod identity;
 pub mod message;
 pub mod metrics;
 pub mod mqtt;
 pub mod net;
+pub mod server;
 pub mod session;
 pub mod store;
 pub mod threshold;

@@ -1,0 +1,106 @@
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use super::*;
+use crate::metrics::{Board, Facts};
+use std::sync::{Arc, Mutex};
+use tokio::sync::watch;
+
+struct Running {
+    addr: SocketAddr,
+    levels: Arc<Mutex<Vec<String>>>,
+    stop: watch::Sender<bool>,
+    runtime: tokio::runtime::Runtime,
+}
+
+fn start(health: Health) -> Running {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let endpoint = Endpoint::bind(&Options { addr: ([127, 0, 0, 1], 0).into(), tls: None }).unwrap();
+    let levels = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&levels);
+    let admin = Admin {
+        page: Page::new(Arc::new(Board::new(1)), &Facts { version: "9.9.9", store_mode: "memory" }),
+        version: "9.9.9",
+        store_mode: "memory",
+        started: Instant::now(),
+        health: Box::new(move || health),
+        set_log_level: Box::new(move |level| {
+            seen.lock().unwrap().push(level.to_owned());
+            if level == "debug" { Ok(()) } else { Err("not a level".to_owned()) }
+        }),
+    };
+    let (stop, stopped) = watch::channel(false);
+    let addr = endpoint.addr().unwrap();
+    runtime.spawn(endpoint.serve(Arc::new(admin), stopped));
+    Running { addr, levels, stop, runtime }
+}
+
+fn ask(addr: SocketAddr, request: &str) -> String {
+    let mut stream = TcpStream::connect(addr).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+fn get(addr: SocketAddr, path: &str) -> String {
+    ask(addr, &format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"))
+}
+
+fn put_level(addr: SocketAddr, level: &str) -> String {
+    let length = level.len();
+    ask(
+        addr,
+        &format!("PUT /log/level HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{level}"),
+    )
+}
+
+#[test]
+fn health_metrics_and_version_are_answered() {
+    let running = start(Health::Running);
+    let health = get(running.addr, "/health");
+    assert!(health.starts_with("HTTP/1.1 200 "), "{health}");
+    let expected = "{\"status\":\"running\",\"version\":\"9.9.9\",\"uptime_s\":0,\"store_mode\":\"memory\"}";
+    assert!(health.ends_with(expected), "{health}");
+    let metrics = get(running.addr, "/metrics");
+    assert!(metrics.contains("content-type: text/plain; version=0.0.4"), "{metrics}");
+    assert!(metrics.contains("\nheraldmq_connections 0\n"), "{metrics}");
+    assert!(get(running.addr, "/version").ends_with("{\"version\":\"9.9.9\"}"));
+    assert!(get(running.addr, "/nowhere").starts_with("HTTP/1.1 404 "));
+}
+
+#[test]
+fn a_draining_broker_is_not_healthy() {
+    let running = start(Health::Draining);
+    assert!(get(running.addr, "/health").starts_with("HTTP/1.1 503 "));
+}
+
+#[test]
+fn the_log_level_is_set_by_put_and_a_wrong_one_is_refused() {
+    let running = start(Health::Running);
+    assert!(put_level(running.addr, "debug\n").starts_with("HTTP/1.1 200 "));
+    assert!(put_level(running.addr, "loud").starts_with("HTTP/1.1 400 "));
+    assert_eq!(*running.levels.lock().unwrap(), ["debug", "loud"]);
+    assert!(put_level(running.addr, &"x".repeat(5000)).starts_with("HTTP/1.1 413 "));
+}
+
+#[test]
+fn a_taken_port_is_an_error_of_the_start() {
+    let running = start(Health::Running);
+    let error = Endpoint::bind(&Options { addr: running.addr, tls: None }).unwrap_err();
+    assert!(error.to_string().starts_with(&format!("cannot listen on {}: ", running.addr)), "{error}");
+}
+
+#[test]
+fn stopping_closes_the_socket_and_idle_connections() {
+    let running = start(Health::Running);
+    let mut idle = TcpStream::connect(running.addr).unwrap();
+    idle.write_all(b"GET /version HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    assert_ne!(idle.read(&mut [0; 512]).unwrap(), 0);
+    running.stop.send(true).unwrap();
+    idle.set_read_timeout(Some(std::time::Duration::from_secs(5))).unwrap();
+    let mut rest = Vec::new();
+    idle.read_to_end(&mut rest).unwrap();
+    drop(running.runtime);
+    assert!(TcpStream::connect(running.addr).is_err());
+}
