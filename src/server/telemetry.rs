@@ -1,5 +1,7 @@
 //! The log: to standard error, as text or JSON, with a filter that can be changed while the process runs.
 
+use std::io::IsTerminal as _;
+
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _, Registry, fmt, reload};
@@ -20,7 +22,7 @@ impl Telemetry {
     pub fn install(log: &Log) -> Result<Self, String> {
         let filter = EnvFilter::try_new(&log.level).map_err(|error| error.to_string())?;
         let (filter, handle) = reload::Layer::new(filter);
-        let lines = fmt::layer().with_writer(std::io::stderr);
+        let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
         let lines = match log.format {
             LogFormat::Text => lines.boxed(),
             LogFormat::Json => lines.json().boxed(),
