@@ -4,6 +4,7 @@
 pub mod access;
 pub mod admin;
 pub mod auth;
+pub mod certs;
 pub mod clock;
 pub mod config;
 pub mod identity;

@@ -1,6 +1,7 @@
 //! What stands between a socket's bytes and MQTT's.
 
 use super::frame::Violation;
+use super::tls::{Tls, TlsFault};
 use super::upgrade::Refusal;
 use super::websocket::WebSocket;
 use crate::mqtt::Out;
@@ -14,8 +15,12 @@ use crate::mqtt::Out;
 pub enum Layers {
     /// MQTT directly on the transport.
     Plain,
+    /// MQTT over TLS.
+    Tls(Box<Tls>),
     /// MQTT over WebSocket.
     Ws(Box<WebSocket>),
+    /// MQTT over WebSocket over TLS.
+    Wss(Box<Tls>, Box<WebSocket>),
 }
 
 /// What became of the bytes given to [`Layers::open`].
@@ -28,9 +33,12 @@ pub struct Progress {
 
 /// Why a connection's layers cannot go on. It is always the peer's doing; the connection is closed after
 /// one last [`Layers::seal`], which carries the alert, the HTTP refusal or the Close frame.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LayerError {
+    /// The handshake or a record failed.
+    #[error("TLS: {0}")]
+    Tls(#[from] TlsFault),
     /// The client asked for something else than an upgrade to MQTT over WebSocket.
     #[error("WebSocket upgrade refused: {0}")]
     Upgrade(Refusal),
@@ -46,17 +54,26 @@ impl Layers {
     /// # Errors
     /// The peer broke a layer's rules. Bytes appended before that are still valid.
     pub fn open(&mut self, wire: &mut [u8], plain: &mut Vec<u8>) -> Result<Progress, LayerError> {
-        match self {
+        let closed = match self {
             Layers::Plain => {
                 plain.extend_from_slice(wire);
-                Ok(Progress::default())
+                false
             }
+            Layers::Tls(tls) => tls.open(wire, plain)?,
             Layers::Ws(socket) => {
                 let (count, result) = socket.open(wire);
                 plain.extend_from_slice(&wire[..count]);
-                result.map(|closed| Progress { closed })
+                result?
             }
-        }
+            Layers::Wss(tls, socket) => {
+                let start = plain.len();
+                let tls_closed = tls.open(wire, plain);
+                let (count, result) = socket.open(&mut plain[start..]);
+                plain.truncate(start + count);
+                result? | tls_closed?
+            }
+        };
+        Ok(Progress { closed })
     }
 
     /// Turns all MQTT bytes in `out`, and before them what the layers themselves must say, into wire
@@ -71,7 +88,13 @@ impl Layers {
     pub fn seal(&mut self, out: &mut Out, sealed: &mut Out) -> Result<(), LayerError> {
         match self {
             Layers::Plain => sealed.append(out),
+            Layers::Tls(tls) => tls.seal(out, sealed)?,
             Layers::Ws(socket) => socket.seal(out, sealed),
+            Layers::Wss(tls, socket) => {
+                let mut framed = Out::default();
+                socket.seal(out, &mut framed);
+                tls.seal(&mut framed, sealed)?;
+            }
         }
         Ok(())
     }
@@ -80,7 +103,9 @@ impl Layers {
     pub fn wants_seal(&self) -> bool {
         match self {
             Layers::Plain => false,
+            Layers::Tls(tls) => tls.wants_seal(),
             Layers::Ws(socket) => socket.wants_seal(),
+            Layers::Wss(tls, socket) => tls.wants_seal() || socket.wants_seal(),
         }
     }
 
@@ -93,7 +118,9 @@ impl Layers {
     pub fn established(&self) -> bool {
         match self {
             Layers::Plain => true,
+            Layers::Tls(tls) => tls.is_open(),
             Layers::Ws(socket) => socket.is_open(),
+            Layers::Wss(tls, socket) => tls.is_open() && socket.is_open(),
         }
     }
 
@@ -102,7 +129,13 @@ impl Layers {
     pub fn close(&mut self, out: &mut Out, sealed: &mut Out) {
         match self {
             Layers::Plain => sealed.append(out),
+            Layers::Tls(tls) => tls.close(out, sealed),
             Layers::Ws(socket) => socket.close(out, sealed),
+            Layers::Wss(tls, socket) => {
+                let mut framed = Out::default();
+                socket.close(out, &mut framed);
+                tls.close(&mut framed, sealed);
+            }
         }
     }
 
@@ -110,6 +143,10 @@ impl Layers {
     pub fn peer_certificate(&self) -> Option<&[u8]> {
         match self {
             Layers::Plain | Layers::Ws(_) => None,
+            Layers::Tls(tls) | Layers::Wss(tls, _) => tls.peer_certificate(),
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

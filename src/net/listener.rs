@@ -5,10 +5,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use mio::net::{TcpListener, TcpStream};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
 use super::layer::Layers;
+use super::tls::{Tls, TlsConfig, TlsError, TlsOptions};
 use super::websocket::WebSocket;
 
 /// Connections the kernel keeps ready to be accepted; it caps this at `net.core.somaxconn`.
@@ -39,6 +41,18 @@ pub enum Kind {
     Wss,
 }
 
+impl Kind {
+    /// The names accepted in ALPN; `None` without TLS. Only what is spoken here: a connection meant for
+    /// another protocol on the same certificate is not to be passed off as ours.
+    fn protocols(self) -> Option<&'static [&'static [u8]]> {
+        match self {
+            Kind::Mqtt | Kind::Ws => None,
+            Kind::Mqtts => Some(&[b"mqtt"]),
+            Kind::Wss => Some(&[b"http/1.1"]),
+        }
+    }
+}
+
 /// One endpoint, as configured.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListenerOptions {
@@ -48,16 +62,84 @@ pub struct ListenerOptions {
     pub addr: SocketAddr,
     /// What is spoken there.
     pub kind: Kind,
+    /// The certificates of [`Kind::Mqtts`] and [`Kind::Wss`]; unused by other kinds.
+    pub tls: Option<TlsOptions>,
     /// The path of the WebSocket upgrade, e.g. `/mqtt`; unused by other kinds.
     pub path: String,
 }
 
-/// What an endpoint's listeners share.
+/// Why an endpoint cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// The address is taken, not ours, or the system refuses.
+    #[error("cannot listen on {addr}: {source}")]
+    Bind {
+        /// The address.
+        addr: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Its certificates cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// A TLS endpoint without certificates, or certificates for an endpoint without TLS.
+    #[error("an endpoint has certificates if and only if it speaks TLS")]
+    Certificates,
+}
+
+/// What an endpoint's listeners share, one per core.
 #[derive(Debug)]
-struct Endpoint {
+pub struct Endpoint {
     name: String,
     kind: Kind,
     path: Arc<str>,
+    /// Replaced whole by a reload; a connection keeps what it was accepted with.
+    tls: Option<ArcSwap<TlsConfig>>,
+}
+
+impl Endpoint {
+    fn new(options: &ListenerOptions) -> Result<Self, ListenError> {
+        let tls = match (options.kind.protocols(), &options.tls) {
+            (Some(protocols), Some(tls)) => Some(ArcSwap::from_pointee(TlsConfig::load(tls, protocols)?)),
+            (None, None) => None,
+            _ => return Err(ListenError::Certificates),
+        };
+        Ok(Self { name: options.name.clone(), kind: options.kind, path: options.path.as_str().into(), tls })
+    }
+
+    /// The endpoint's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What is spoken there.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Reads the certificates anew and uses them for connections accepted from now on, on all cores.
+    ///
+    /// # Errors
+    /// The new ones cannot be used; those in use stay.
+    pub fn reload(&self, options: &TlsOptions) -> Result<(), ListenError> {
+        let (Some(protocols), Some(tls)) = (self.kind.protocols(), &self.tls) else {
+            return Err(ListenError::Certificates);
+        };
+        tls.store(Arc::new(TlsConfig::load(options, protocols)?));
+        Ok(())
+    }
+
+    /// The layers a connection starts with.
+    pub fn layers(&self) -> Layers {
+        let tls = self.tls.as_ref().map(|config| Box::new(Tls::new(&config.load())));
+        let web = matches!(self.kind, Kind::Ws | Kind::Wss).then(|| Box::new(WebSocket::new(self.path.clone())));
+        match (tls, web) {
+            (None, None) => Layers::Plain,
+            (Some(tls), None) => Layers::Tls(tls),
+            (None, Some(web)) => Layers::Ws(web),
+            (Some(tls), Some(web)) => Layers::Wss(tls, web),
+        }
+    }
 }
 
 /// One core's listening socket of an endpoint. Every core has its own on the same port, and the kernel
@@ -71,18 +153,15 @@ pub struct Listener {
 /// Binds an endpoint once per core. Port 0 is chosen by the first and shared by the rest.
 ///
 /// # Errors
-/// The address is taken, not ours, or the system refuses.
-pub fn bind(options: &ListenerOptions, cores: usize) -> io::Result<Vec<Listener>> {
-    let endpoint =
-        Arc::new(Endpoint { name: options.name.clone(), kind: options.kind, path: options.path.as_str().into() });
-    if matches!(options.kind, Kind::Mqtts | Kind::Wss) {
-        return Err(io::Error::new(io::ErrorKind::Unsupported, "no TLS on this listener"));
-    }
+/// See [`ListenError`].
+pub fn bind(options: &ListenerOptions, cores: usize) -> Result<Vec<Listener>, ListenError> {
+    let endpoint = Arc::new(Endpoint::new(options)?);
     let mut addr = options.addr;
     let mut listeners = Vec::with_capacity(cores);
     for _ in 0..cores {
-        let socket = listen(addr)?;
-        addr = socket.local_addr()?;
+        let bound = listen(addr).and_then(|socket| Ok((socket.local_addr()?, socket)));
+        let (actual, socket) = bound.map_err(|source| ListenError::Bind { addr, source })?;
+        addr = actual;
         listeners.push(Listener { socket, endpoint: endpoint.clone() });
     }
     Ok(listeners)
@@ -146,20 +225,12 @@ impl Listener {
 
     /// The layers a connection accepted here starts with.
     pub fn layers(&self) -> Layers {
-        match self.endpoint.kind {
-            Kind::Mqtt | Kind::Mqtts => Layers::Plain,
-            Kind::Ws | Kind::Wss => Layers::Ws(Box::new(WebSocket::new(self.endpoint.path.clone()))),
-        }
+        self.endpoint.layers()
     }
 
-    /// What is spoken here.
-    pub fn kind(&self) -> Kind {
-        self.endpoint.kind
-    }
-
-    /// The endpoint's name.
-    pub fn name(&self) -> &str {
-        &self.endpoint.name
+    /// What this core's listener shares with the other cores'.
+    pub fn endpoint(&self) -> &Arc<Endpoint> {
+        &self.endpoint
     }
 
     /// The address bound, with the actual port.
@@ -198,12 +269,14 @@ fn is_the_connections_own(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::tls::testing::Authority;
 
     fn options() -> ListenerOptions {
         ListenerOptions {
             name: "test".into(),
             addr: "127.0.0.1:0".parse().unwrap(),
             kind: Kind::Mqtt,
+            tls: None,
             path: "/mqtt".into(),
         }
     }
@@ -256,5 +329,35 @@ mod tests {
     fn running_out_of_descriptors_is_told_from_other_errors() {
         assert!(exhausted(&io::Error::from_raw_os_error(libc::EMFILE)));
         assert!(!exhausted(&io::Error::from(io::ErrorKind::WouldBlock)));
+    }
+
+    #[test]
+    fn certificates_belong_to_tls_endpoints_and_only_there() {
+        let tls = Authority::new();
+        for kind in [Kind::Mqtts, Kind::Wss] {
+            let without = ListenerOptions { kind, ..options() };
+            assert!(matches!(bind(&without, 1), Err(ListenError::Certificates)));
+            let with = ListenerOptions { tls: Some(tls.options()), ..without };
+            assert!(!bind(&with, 1).unwrap()[0].layers().is_plain());
+        }
+        let pointless = ListenerOptions { tls: Some(tls.options()), ..options() };
+        assert!(matches!(bind(&pointless, 1), Err(ListenError::Certificates)));
+    }
+
+    #[test]
+    fn a_reload_counts_on_all_cores_and_a_bad_one_changes_nothing() {
+        let authority = Authority::new();
+        let tls = authority.options();
+        let options = ListenerOptions { kind: Kind::Mqtts, tls: Some(tls.clone()), ..options() };
+        let listeners = bind(&options, 2).unwrap();
+        let in_use = |listener: &Listener| Arc::as_ptr(&listener.endpoint().tls.as_ref().unwrap().load());
+        let first = in_use(&listeners[0]);
+        assert_eq!(first, in_use(&listeners[1]));
+        authority.write("server.pem", "");
+        assert!(matches!(listeners[0].endpoint().reload(&tls), Err(ListenError::Tls(TlsError::Empty { .. }))));
+        assert_eq!(first, in_use(&listeners[1]));
+        let renewed = authority.options();
+        listeners[0].endpoint().reload(&renewed).unwrap();
+        assert_ne!(first, in_use(&listeners[1]));
     }
 }

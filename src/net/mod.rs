@@ -15,11 +15,13 @@ pub mod frame;
 pub mod layer;
 pub mod listener;
 pub mod pipe;
+pub mod tls;
 pub mod transport;
 pub mod upgrade;
 pub mod websocket;
 
 pub use layer::{LayerError, Layers, Progress};
-pub use listener::{Kind, Listener, ListenerOptions};
+pub use listener::{Endpoint, Kind, ListenError, Listener, ListenerOptions};
 pub use pipe::{Pipe, pipe};
+pub use tls::{TlsConfig, TlsError, TlsFault, TlsOptions};
 pub use transport::Transport;
