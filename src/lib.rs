@@ -4,9 +4,11 @@
 pub mod access;
 pub mod admin;
 pub mod auth;
+pub mod broker;
 pub mod certs;
 pub mod clock;
 pub mod config;
+pub mod core;
 pub mod identity;
 pub mod message;
 pub mod metrics;
@@ -17,3 +19,4 @@ pub mod session;
 pub mod store;
 pub mod threshold;
 pub mod topic;
+pub mod wake;

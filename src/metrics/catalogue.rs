@@ -202,6 +202,12 @@ label! {
         PublishNotAuthorized = "publish_not_authorized",
         /// The session ended with messages waiting.
         SessionEnded = "session_ended",
+        /// QoS 0 for a session whose client is not connected.
+        Absent = "absent",
+        /// The client left while the message was on its way to it.
+        Left = "left",
+        /// There is no room for another retained message; subscribers got it.
+        RetainedFull = "retained_full",
     }
 }
 
@@ -346,6 +352,10 @@ catalogue! {
     MessagesDelivered(qos: Qos as "qos") = Counter "heraldmq_messages_delivered_total" in Count;
     /// Application Messages that did not reach a client that would have got them.
     MessagesDropped(reason: Dropped as "reason") = Counter "heraldmq_messages_dropped_total" in Count;
+    /// Application Messages for which there was no subscription.
+    MessagesUnmatched = Counter "heraldmq_messages_unmatched_total" in Count;
+    /// Wills that were published.
+    WillsPublished = Counter "heraldmq_wills_published_total" in Count;
     /// Subscriptions that stand.
     Subscriptions = Gauge "heraldmq_subscriptions" in Count;
     /// Topics that have a retained message.

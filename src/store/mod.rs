@@ -65,7 +65,7 @@ pub enum Record {
     Retain(Arc<Message>),
     /// This topic has no retained message any more.
     Unretain(Box<str>),
-    /// A session begins.
+    /// A session begins; or, for a number that is known, its client is back: its end is called off.
     Open(SessionRecord),
     /// A session's connection ended; without a return it ends at this wall clock time (ms), `None` = never.
     Leave {
@@ -105,6 +105,8 @@ pub trait Store: Send + Sync {
     fn load(&self, session: SessionId, answer: Box<dyn FnOnce(Saved) + Send>);
     /// Waiting messages of a session behind `after`, at most `max`, through `answer`.
     fn read_queue(&self, session: SessionId, after: Ticket, max: usize, now: Now, answer: Box<dyn FnOnce(Page) + Send>);
+    /// What an acknowledgement survives: `memory`, `os` or `sync`.
+    fn mode(&self) -> &'static str;
     /// Everything a broker must know before it listens.
     fn recover(&self) -> Recovered;
 }

@@ -1,0 +1,198 @@
+//! What comes due beyond connections: delayed wills and the end of sessions whose client does not return.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+
+use super::seat::Seat;
+use crate::clock::Moment;
+use crate::identity::SessionId;
+use crate::mqtt::Will;
+
+/// Something whose moment has come.
+#[derive(Debug)]
+pub enum Due {
+    /// Publish this will.
+    Will {
+        /// Whose it was.
+        seat: Arc<Seat>,
+        /// The will.
+        will: Will,
+    },
+    /// End this session.
+    SessionEnds {
+        /// Its seat.
+        seat: Arc<Seat>,
+    },
+}
+
+impl Due {
+    fn seat(&self) -> &Arc<Seat> {
+        match self {
+            Due::Will { seat, .. } | Due::SessionEnds { seat } => seat,
+        }
+    }
+}
+
+/// What is put down for one session.
+#[derive(Debug, Default)]
+struct Planned {
+    will: Option<(Moment, Arc<Seat>, Will)>,
+    ends: Option<(Moment, Arc<Seat>)>,
+}
+
+#[derive(Debug, Default)]
+struct Plans {
+    by_session: HashMap<SessionId, Planned, foldhash::fast::RandomState>,
+    /// When to look at which session. Entries of sessions that came back stay and find nothing.
+    heap: BinaryHeap<Reverse<(Moment, SessionId)>>,
+}
+
+/// Deadlines of sessions without a connection.
+#[derive(Debug)]
+pub struct Later {
+    /// A mutex: touched when a session is left or resumed, never by a message.
+    plans: Mutex<Plans>,
+    /// The earliest moment in the heap, milliseconds; `u64::MAX` = none.
+    next_ms: AtomicU64,
+}
+
+impl Default for Later {
+    fn default() -> Self {
+        Self { plans: Mutex::default(), next_ms: AtomicU64::new(u64::MAX) }
+    }
+}
+
+impl Later {
+    /// Nothing planned.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Puts `due` down for `at`.
+    pub fn add(&self, at: Moment, due: Due) {
+        let mut plans = self.plans.lock();
+        let session = due.seat().session;
+        let planned = plans.by_session.entry(session).or_default();
+        match due {
+            Due::Will { seat, will } => planned.will = Some((at, seat, will)),
+            Due::SessionEnds { seat } => planned.ends = Some((at, seat)),
+        }
+        plans.heap.push(Reverse((at, session)));
+        self.publish_next(&plans);
+    }
+
+    /// The client came back: its will and its end are called off [MQTT-3.1.3-9].
+    pub fn returned(&self, session: SessionId) {
+        self.plans.lock().by_session.remove(&session);
+    }
+
+    /// The session is ended now: nothing is planned for it any more; a will that was still to come is handed out.
+    pub fn ended(&self, session: SessionId) -> Option<Will> {
+        let planned = self.plans.lock().by_session.remove(&session)?;
+        planned.will.map(|(_, _, will)| will)
+    }
+
+    /// When to ask [`Later::due`] next.
+    pub fn next_deadline(&self) -> Option<Moment> {
+        match self.next_ms.load(Ordering::Acquire) {
+            u64::MAX => None,
+            ms => Some(Moment::from_ms(ms)),
+        }
+    }
+
+    /// Everything whose moment has come, wills before the ends of their sessions.
+    pub fn due(&self, now: Moment) -> Vec<Due> {
+        if self.next_deadline().is_none_or(|next| next > now) {
+            return Vec::new();
+        }
+        let mut plans = self.plans.lock();
+        let mut found = Vec::new();
+        while let Some(Reverse((at, session))) = plans.heap.peek().copied() {
+            if at > now {
+                break;
+            }
+            plans.heap.pop();
+            let Some(planned) = plans.by_session.get_mut(&session) else { continue };
+            if let Some((_, seat, will)) = planned.will.take_if(|(at, ..)| *at <= now) {
+                found.push(Due::Will { seat, will });
+            }
+            if let Some((_, seat)) = planned.ends.take_if(|(at, _)| *at <= now) {
+                found.push(Due::SessionEnds { seat });
+            }
+            if planned.will.is_none() && planned.ends.is_none() {
+                plans.by_session.remove(&session);
+            }
+        }
+        self.publish_next(&plans);
+        found
+    }
+
+    fn publish_next(&self, plans: &Plans) {
+        let next = plans.heap.peek().map_or(u64::MAX, |Reverse((at, _))| at.as_ms());
+        self.next_ms.store(next, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::{ClientId, Origin};
+    use crate::mqtt::QoS;
+    use bytes::Bytes;
+
+    fn seat(number: u64) -> Arc<Seat> {
+        Seat::new(SessionId(number), ClientId::new("c"), Origin(1), true)
+    }
+
+    fn will() -> Will {
+        Will {
+            topic: "w".into(),
+            payload: Bytes::new(),
+            qos: QoS::AtMostOnce,
+            retain: false,
+            delay_s: 2,
+            expiry_s: None,
+            properties: Bytes::new(),
+        }
+    }
+
+    fn at(ms: u64) -> Moment {
+        Moment::from_ms(ms)
+    }
+
+    #[test]
+    fn mqtt_3_1_2_8_the_will_comes_at_its_delay_and_the_end_at_its_own_time() {
+        let later = Later::new();
+        later.add(at(5_000), Due::SessionEnds { seat: seat(1) });
+        later.add(at(2_000), Due::Will { seat: seat(1), will: will() });
+        assert_eq!(later.next_deadline(), Some(at(2_000)));
+        assert!(later.due(at(1_999)).is_empty());
+        assert!(matches!(later.due(at(2_000))[..], [Due::Will { .. }]));
+        assert!(matches!(later.due(at(5_000))[..], [Due::SessionEnds { .. }]));
+        assert_eq!(later.next_deadline(), None);
+    }
+
+    #[test]
+    fn mqtt_3_1_3_9_a_client_that_returns_calls_everything_off() {
+        let later = Later::new();
+        later.add(at(10), Due::Will { seat: seat(1), will: will() });
+        later.add(at(20), Due::SessionEnds { seat: seat(1) });
+        later.returned(SessionId(1));
+        later.add(at(40), Due::SessionEnds { seat: seat(1) });
+        assert!(later.due(at(39)).is_empty(), "what was called off does not come back");
+        assert!(matches!(later.due(at(40))[..], [Due::SessionEnds { .. }]));
+    }
+
+    #[test]
+    fn a_session_that_ends_early_hands_its_will_out_once() {
+        let later = Later::new();
+        later.add(at(10), Due::Will { seat: seat(1), will: will() });
+        assert!(later.ended(SessionId(1)).is_some());
+        assert!(later.ended(SessionId(1)).is_none());
+        assert!(later.due(at(10)).is_empty());
+    }
+}

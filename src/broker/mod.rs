@@ -1,0 +1,81 @@
+//! The only shared state: who sits where, who wants what, what is retained, what comes due.
+//!
+//! A core asks the [`Broker`] and carries out the answer; nothing here has a thread of its own. Everything that is published, by
+//! clients, wills, HTTP or the broker itself, is routed by [`Broker::route`]: there is no side door.
+//!
+//! *Architecture invariant:* this room knows no socket and no packet. Its locks guard single maps, are held for single
+//! operations, and no function holds two.
+//!
+//! Start with `route.rs`, then `index.rs` (who wants what), `directory.rs` and `seat.rs` (who sits where).
+
+pub mod directory;
+pub mod index;
+pub mod later;
+pub mod plan;
+pub mod retain;
+pub mod route;
+pub mod seat;
+pub mod sys;
+
+use std::sync::Arc;
+
+use crate::identity::SessionId;
+use crate::store::{Record, Store};
+use crate::topic::filter::TopicFilter;
+
+/// Everything that cores share.
+pub struct Broker {
+    /// Who wants what.
+    pub index: index::Index,
+    /// The last retained message of each topic.
+    pub retained: retain::Retained,
+    /// Which Client Identifier sits where.
+    pub directory: directory::Directory,
+    /// Delayed wills and session expiry.
+    pub later: later::Later,
+    /// What must outlive a connection or the process.
+    pub store: Arc<dyn Store>,
+}
+
+impl Broker {
+    /// Takes a session's subscriptions out of the index. `filters` as the client wrote them.
+    pub fn forget_subscriptions<'a>(&self, seat: &Arc<seat::Seat>, filters: impl Iterator<Item = &'a str>) {
+        for text in filters {
+            if let Ok(filter) = TopicFilter::parse(text, usize::MAX) {
+                self.index.unsubscribe(&filter, seat);
+            }
+        }
+    }
+
+    /// Ends a durable session that has no connection: its subscriptions, its queue, its name. The name is free at once,
+    /// the rest as soon as the store has said what the subscriptions were.
+    pub fn end_session(self: &Arc<Self>, seat: Arc<seat::Seat>) {
+        self.directory.remove(&seat);
+        let (broker, session) = (Arc::clone(self), seat.session);
+        self.store.load(
+            session,
+            Box::new(move |saved| {
+                broker.forget_subscriptions(&seat, saved.subscriptions.iter().map(|s| &*s.filter));
+                broker.store.append(vec![Record::End(session)]);
+            }),
+        );
+    }
+
+    /// Appends records if there are any.
+    pub fn append(&self, records: Vec<Record>) -> crate::identity::Ticket {
+        if records.is_empty() { crate::identity::Ticket::NONE } else { self.store.append(records) }
+    }
+}
+
+impl std::fmt::Debug for Broker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Broker").field("subscriptions", &self.index.subscriptions()).finish_non_exhaustive()
+    }
+}
+
+/// A session's number as it is shown in logs.
+impl std::fmt::Display for SessionId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "#{}", self.0)
+    }
+}

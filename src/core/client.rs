@@ -1,0 +1,182 @@
+//! One client of a core: its connection, what it is doing, and what it is owed.
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::access::Permissions;
+use crate::auth::Exchange;
+use crate::broker::plan::Target;
+use crate::broker::seat::Seat;
+use crate::clock::Moment;
+use crate::identity::{ClientId, Ticket};
+use crate::message::Message;
+use crate::mqtt::Out;
+use crate::net::{Layers, Transport};
+use crate::session::{Owed, Session};
+use crate::threshold::{Claim, Claimed, Threshold};
+
+use super::door::Door;
+
+/// A client: the entry of a slot.
+#[derive(Debug)]
+pub(super) struct Client {
+    pub(super) transport: Transport,
+    pub(super) layers: Layers,
+    pub(super) stage: Stage,
+    /// MQTT bytes that are not yet a whole packet, or may not be read yet.
+    pub(super) partial: Vec<u8>,
+    /// MQTT bytes to be written.
+    pub(super) out: Out,
+    /// Wire bytes to be written, where layers made others of them.
+    pub(super) sealed: Option<Box<Out>>,
+    /// Answers that wait for the disk or for each other, in arrival order [MQTT-4.6.0-2].
+    pub(super) pending: VecDeque<Pending>,
+    pub(super) seat: Option<Arc<Seat>>,
+    pub(super) may: Arc<Permissions>,
+    /// A re-authentication that is under way.
+    pub(super) exchange: Option<Box<Exchange>>,
+    /// The authenticated user, to ask again what it may do.
+    pub(super) user: Option<Arc<str>>,
+    pub(super) door: Arc<Door>,
+    pub(super) peer: IpAddr,
+    /// The earliest timer of this client in the wheel.
+    pub(super) timer: Option<Moment>,
+    pub(super) flags: Flags,
+}
+
+/// What a core remembers of a client between two steps.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Flags {
+    /// The socket may have more to read than was taken.
+    pub(super) readable: bool,
+    /// It is on the list to be read again without waiting for an edge.
+    pub(super) listed: bool,
+    /// The socket did not take everything: an edge will tell when it can.
+    pub(super) blocked: bool,
+    /// It is on the list to be flushed.
+    pub(super) touched: bool,
+    /// It is on the list of those who wait for the store.
+    pub(super) waiting: bool,
+    /// The peer has sent its FIN; after the next empty read it is over.
+    pub(super) read_closed: bool,
+}
+
+/// What a connection is doing.
+///
+/// ```text
+///  Entering ──CONNACK 0──▶ Open ──▶ Closing ──▶ (gone)
+///      └────────refused────────────────▲
+/// ```
+#[derive(Debug)]
+pub(super) enum Stage {
+    /// Not a session yet.
+    Entering(Box<Entering>),
+    /// A session.
+    Open(Session),
+    /// The last packet was said: what comes is thrown away until the peer closes or the time is up, so that
+    /// a reset does not wipe the last packet out before it is read.
+    Closing {
+        /// When it ends at the latest.
+        until: Moment,
+        /// Whether our side was shut down for writing.
+        shut: bool,
+    },
+}
+
+/// A connection before its session.
+#[derive(Debug)]
+pub(super) struct Entering {
+    pub(super) threshold: Threshold,
+    pub(super) exchange: Option<Box<Exchange>>,
+    pub(super) waits_for: WaitsFor,
+    /// From accept to CONNACK.
+    pub(super) until: Moment,
+    /// Session Expiry Interval it asked for, once it has a seat.
+    pub(super) session_expiry_s: u32,
+}
+
+/// What an entering connection waits for.
+#[derive(Debug)]
+pub(super) enum WaitsFor {
+    /// A packet of the client.
+    Client,
+    /// Its credentials being checked.
+    Identity,
+    /// Its predecessor to leave the seat.
+    Seat(Claim),
+    /// Its saved session to be read.
+    Saved(ClientId, Arc<Seat>),
+    /// Its new session record to be durable.
+    Record(Ticket, Claimed),
+}
+
+/// Something owed to a client.
+#[derive(Debug)]
+pub(super) struct Pending {
+    pub(super) ticket: Ticket,
+    pub(super) owed: Owed,
+    /// A QoS 2 message, delivered only once it is durable.
+    pub(super) held: Option<Box<Held>>,
+}
+
+/// A message whose delivery waits for its commit.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) message: Arc<Message>,
+    pub(super) ticket: Ticket,
+    pub(super) by_core: Vec<Vec<Target>>,
+}
+
+impl Client {
+    /// A connection just accepted.
+    pub(super) fn new(transport: Transport, layers: Layers, door: &Arc<Door>, peer: IpAddr, until: Moment) -> Self {
+        let threshold = Threshold::new(&door.rules.load_full(), &door.limits.load_full());
+        let entering = Entering { threshold, exchange: None, waits_for: WaitsFor::Client, until, session_expiry_s: 0 };
+        Self {
+            transport,
+            layers,
+            stage: Stage::Entering(Box::new(entering)),
+            partial: Vec::new(),
+            out: Out::default(),
+            sealed: None,
+            pending: VecDeque::new(),
+            seat: None,
+            may: Arc::clone(&door.nothing),
+            exchange: None,
+            user: None,
+            door: Arc::clone(door),
+            peer,
+            timer: None,
+            flags: Flags::default(),
+        }
+    }
+
+    /// When somebody has to look at this client at the latest.
+    pub(super) fn deadline(&self) -> Option<Moment> {
+        match &self.stage {
+            Stage::Entering(entering) => Some(entering.until),
+            Stage::Open(session) => session.deadline(),
+            Stage::Closing { until, .. } => Some(*until),
+        }
+    }
+
+    /// Whether packets of the client may be read now.
+    pub(super) fn listens(&self) -> bool {
+        match &self.stage {
+            Stage::Entering(entering) => matches!(entering.waits_for, WaitsFor::Client),
+            Stage::Open(_) => self.unsent_bytes() <= self.door.limits.load().out_bytes_max.saturating_mul(2),
+            Stage::Closing { .. } => false,
+        }
+    }
+
+    /// Bytes that wait to be written.
+    pub(super) fn unsent_bytes(&self) -> usize {
+        self.out.len() + self.sealed.as_ref().map_or(0, |sealed| sealed.len())
+    }
+
+    /// The identity under which it entered, for logs.
+    pub(super) fn name(&self) -> &str {
+        self.seat.as_ref().map_or("-", |seat| seat.client.as_str())
+    }
+}

@@ -1,0 +1,62 @@
+//! From what happened to what is counted.
+
+use super::Core;
+use crate::metrics::{Closed, Direction, Dropped, Metric, PacketKind, Qos, Reason};
+use crate::mqtt::{QoS, ReasonCode};
+use crate::session::{DropReason, Ending};
+
+impl Core {
+    pub(super) fn count_packet_in(&mut self, first: u8) {
+        self.counters.add(Metric::Packets(PacketKind::of(first), Direction::Received), 1);
+    }
+
+    pub(super) fn count_message_in(&mut self, qos: QoS) {
+        self.counters.add(Metric::MessagesReceived(Qos::of(qos as u8)), 1);
+    }
+
+    pub(super) fn count_bytes(&mut self, direction: Direction, bytes: usize) {
+        self.counters.add(Metric::Bytes(direction), bytes as u64);
+    }
+
+    pub(super) fn count_closed(&mut self, how: Closed) {
+        self.counters.add(Metric::ConnectionsClosed(how), 1);
+    }
+
+    pub(super) fn count_dropped(&mut self, reason: Dropped, messages: usize) {
+        self.counters.add(Metric::MessagesDropped(reason), messages as u64);
+    }
+
+    pub(super) fn count_refused(&mut self, reason: ReasonCode) {
+        self.counters.add(Metric::ConnectsRefused(Reason::of(reason as u8)), 1);
+        self.count_closed(Closed::Refused);
+    }
+
+    pub(super) fn count_ending(&mut self, how: &Ending) {
+        self.count_closed(match how {
+            Ending::ByClient { .. } => Closed::ByClient,
+            Ending::Violation(_) => Closed::Violation,
+            Ending::Lost => Closed::Lost,
+            Ending::KeepAlive => Closed::KeepAlive,
+            Ending::TakenOver { .. } => Closed::TakenOver,
+            Ending::ByServer(ReasonCode::ServerShuttingDown) => Closed::Shutdown,
+            Ending::ByServer(_) => Closed::ByServer,
+        });
+        if let Ending::Violation(violation) = how {
+            self.counters.add(Metric::ProtocolViolations(Reason::of(violation.reason as u8)), 1);
+        }
+    }
+}
+
+impl From<DropReason> for Dropped {
+    fn from(reason: DropReason) -> Self {
+        match reason {
+            DropReason::Expired => Dropped::Expired,
+            DropReason::TooLarge => Dropped::TooLarge,
+            DropReason::SlowConsumer => Dropped::SlowConsumer,
+            DropReason::QueueFull => Dropped::QueueFull,
+            DropReason::NotAuthorized => Dropped::NotAuthorized,
+            DropReason::PublishNotAuthorized => Dropped::PublishNotAuthorized,
+            DropReason::SessionEnded => Dropped::SessionEnded,
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! Messages out: from a publication to its plan, its place in the store, and every session that gets it.
+
+use std::sync::Arc;
+
+use super::client::{Held, Stage};
+use super::{Core, Mail};
+use crate::broker::plan::Target;
+use crate::broker::seat::Address;
+use crate::identity::Ticket;
+use crate::message::Message;
+use crate::metrics::{Dropped, Metric};
+use crate::mqtt::{QoS, ReasonCode};
+use crate::session::{Delivery, Owed, Receipt};
+use crate::store::Record;
+
+impl Core {
+    /// A client's publication: routed, kept, delivered; and its answer is owed.
+    pub(super) fn publish_from(&mut self, slot: u32, message: Message, receipt: Option<Receipt>) {
+        let mut records = Vec::new();
+        if let (Some(receipt), Some(client)) = (&receipt, self.clients.get(slot))
+            && receipt.qos() == QoS::ExactlyOnce
+            && let Some(seat) = client.seat.as_ref().filter(|seat| seat.is_durable())
+        {
+            // The identifier and the fan-out are kept together or not at all.
+            records.push(Record::Received { session: seat.session, packet_id: receipt.packet_id() });
+        }
+        let (ticket, reason, held) = self.publish(message, records);
+        match receipt {
+            Some(receipt) => self.owe(slot, ticket, Owed::Accepted { receipt, reason }, held),
+            None => self.orphans.extend(held.map(|held| *held)),
+        }
+    }
+
+    /// Publishes a message nobody waits for an answer to: a will, the broker's own.
+    pub(super) fn publish_alone(&mut self, message: Message) {
+        let (_, _, held) = self.publish(message, Vec::new());
+        self.orphans.extend(held.map(|held| *held));
+    }
+
+    /// Routes `message`, appends it with `records`, and delivers it: QoS 0 and 1 at once, QoS 2 once it is durable.
+    fn publish(&mut self, message: Message, mut records: Vec<Record>) -> (Ticket, ReasonCode, Option<Box<Held>>) {
+        let broker = Arc::clone(&self.shared.broker);
+        let message = Arc::new(message);
+        let mut reason = ReasonCode::Success;
+        if message.retain && !self.retain(&message, &mut records) {
+            reason = ReasonCode::QuotaExceeded;
+        }
+        let mut plan = std::mem::take(&mut self.plan);
+        broker.route(&message, &mut self.routing, &mut plan);
+        if plan.matched == 0 {
+            self.counters.add(Metric::MessagesUnmatched, 1);
+            if reason == ReasonCode::Success {
+                reason = ReasonCode::NoMatchingSubscribers;
+            }
+        }
+        if plan.absent > 0 {
+            self.count_dropped(Dropped::Absent, plan.absent);
+        }
+        if !plan.recipients.is_empty() {
+            let recipients = std::mem::take(&mut plan.recipients);
+            records.push(Record::Enqueue { message: Arc::clone(&message), recipients });
+        }
+        let ticket = broker.append(records);
+        let mut held = None;
+        if message.qos == QoS::ExactlyOnce && ticket > broker.store.durable() {
+            let by_core = plan.by_core.iter_mut().map(std::mem::take).collect();
+            held = Some(Box::new(Held { message, ticket, by_core }));
+        } else {
+            self.deliver_plan(&message, ticket, &mut plan.by_core);
+        }
+        plan.clear();
+        self.plan = plan;
+        (ticket, reason, held)
+    }
+
+    /// Keeps or clears the retained message of a topic [MQTT-3.3.1-5] [MQTT-3.3.1-6]. `false` if there is no room for another.
+    fn retain(&mut self, message: &Arc<Message>, records: &mut Vec<Record>) -> bool {
+        let retained = &self.shared.broker.retained;
+        if message.payload().is_empty() {
+            if retained.clear(message.topic()) {
+                records.push(Record::Unretain(message.topic().into()));
+            }
+            return true;
+        }
+        let kept = retained.set(Arc::clone(message)).is_ok();
+        if kept {
+            records.push(Record::Retain(Arc::clone(message)));
+        } else {
+            self.count_dropped(Dropped::RetainedFull, 1);
+        }
+        kept
+    }
+
+    pub(super) fn deliver_held(&mut self, mut held: Held) {
+        if self.shared.broker.store.failed(held.ticket) {
+            return; // its publisher is not acknowledged and sends it again
+        }
+        self.deliver_plan(&held.message, held.ticket, &mut held.by_core);
+    }
+
+    /// Delivers to this core's clients, and puts the rest into letters for their cores.
+    fn deliver_plan(&mut self, message: &Arc<Message>, ticket: Ticket, by_core: &mut [Vec<Target>]) {
+        for (core, targets) in by_core.iter_mut().enumerate() {
+            if targets.is_empty() {
+                continue;
+            }
+            if core == usize::from(self.id) {
+                self.deliver(message, ticket, targets);
+                targets.clear();
+            } else {
+                let letter = Mail::Deliver { message: Arc::clone(message), ticket, targets: std::mem::take(targets) };
+                self.stage(core as u8, letter);
+            }
+        }
+    }
+
+    /// Delivers to clients of this core.
+    pub(super) fn deliver(&mut self, message: &Arc<Message>, ticket: Ticket, targets: &[Target]) {
+        let mut templates = std::mem::take(&mut self.templates);
+        templates.clear();
+        for target in targets {
+            let address = Address { core: self.id, slot: target.slot, generation: target.generation };
+            let open = self.clients.at(address).is_some_and(|client| matches!(client.stage, Stage::Open(_)));
+            if !open {
+                // What is stored waits in the queue; the rest had a connection when it was routed and has none now.
+                if !target.stored {
+                    self.count_dropped(Dropped::Left, 1);
+                }
+                continue;
+            }
+            let delivery = Delivery {
+                message,
+                ticket: if target.stored { ticket } else { Ticket::NONE },
+                qos: target.qos,
+                retain: target.retain,
+                subscription_ids: &target.subscription_ids,
+            };
+            self.with_session(target.slot, |session, may, now, desk| {
+                session.handle_delivery(delivery, &mut templates, may, now, desk);
+            });
+        }
+        self.templates = templates;
+    }
+}

@@ -1,0 +1,266 @@
+//! Performs what sessions ask for: publishing, saving, subscribing, reading queues, and keeping what is owed in order.
+
+use std::sync::Arc;
+
+use super::client::{Client, Held, Pending, Stage};
+use super::{Core, Mail};
+use crate::broker::index::Interest;
+use crate::broker::seat::Seat;
+use crate::identity::Ticket;
+use crate::message::Message;
+use crate::mqtt::{Auth, PacketId, QoS, ReasonCode, RetainHandling};
+use crate::session::{Change, Effect, Options, Owed, Reauthentication, SavedSubscription, Taken, Wanted};
+use crate::store::{Recipient, Record};
+use crate::threshold::Challenge;
+use crate::topic::filter::TopicFilter;
+
+impl Core {
+    /// Performs `effects` in order and leaves the list empty.
+    pub(super) fn perform(&mut self, slot: u32, effects: &mut Vec<Effect>) {
+        for effect in effects.drain(..) {
+            match effect {
+                Effect::Publish { message, receipt } => self.publish_from(slot, message, receipt),
+                Effect::Owe(owed) => self.owe(slot, Ticket::NONE, owed, None),
+                Effect::Save { change, then } => self.save(slot, change, then),
+                Effect::Subscribe { packet_id, wanted } => self.subscribe(slot, packet_id, wanted),
+                Effect::Unsubscribe { packet_id, filters } => self.unsubscribe(slot, packet_id, &filters),
+                Effect::ReadQueue { after, max } => self.read_queue(slot, after, max),
+                Effect::Reauthenticate(auth) => self.reauthenticate(slot, auth),
+                Effect::Dropped(reason) => self.count_dropped(reason.into(), 1),
+            }
+        }
+    }
+
+    fn seat(&self, slot: u32) -> Option<Arc<Seat>> {
+        self.clients.get(slot)?.seat.clone()
+    }
+
+    fn save(&mut self, slot: u32, change: Change, then: Option<Owed>) {
+        let Some(seat) = self.seat(slot) else { return };
+        let ticket = self.shared.broker.append(vec![Record::Edit(seat.session, change)]);
+        if let Some(owed) = then {
+            self.owe(slot, ticket, owed, None);
+        }
+    }
+
+    /// Keeps an answer until its ticket is durable and everything owed before it has left; at once if that is so already.
+    pub(super) fn owe(&mut self, slot: u32, ticket: Ticket, owed: Owed, held: Option<Box<Held>>) {
+        let Some(client) = self.clients.get_mut(slot) else {
+            self.orphans.extend(held.map(|held| *held));
+            return;
+        };
+        if client.pending.is_empty() {
+            if ticket <= self.durable || ticket <= self.shared.broker.store.durable() {
+                return self.settle(slot, Pending { ticket, owed, held });
+            }
+        }
+        client.pending.push_back(Pending { ticket, owed, held });
+        self.wait_for_store(slot);
+    }
+
+    /// An answer's turn has come.
+    fn settle(&mut self, slot: u32, pending: Pending) {
+        if let Some(held) = pending.held {
+            self.deliver_held(*held);
+        }
+        if self.shared.broker.store.failed(pending.ticket) {
+            return self.decide(slot, |session, _, now, desk| session.handle_failed(pending.owed, now, desk));
+        }
+        self.with_session(slot, |session, may, now, desk| session.handle_durable(pending.owed, may, now, desk));
+    }
+
+    pub(super) fn wait_for_store(&mut self, slot: u32) {
+        let Some(address) = self.clients.address(slot) else { return };
+        if let Some(client) = self.clients.get_mut(slot)
+            && !client.flags.waiting
+        {
+            client.flags.waiting = true;
+            self.waiting.push(address);
+        }
+    }
+
+    /// Lets go of everything whose ticket has become durable.
+    pub(super) fn look_at_the_store(&mut self) {
+        let durable = self.shared.broker.store.durable();
+        if durable == self.durable {
+            return;
+        }
+        self.durable = durable;
+        for held in std::mem::take(&mut self.orphans) {
+            if held.ticket <= durable { self.deliver_held(held) } else { self.orphans.push(held) }
+        }
+        for address in std::mem::take(&mut self.waiting) {
+            let Some(client) = self.clients.at(address) else { continue };
+            client.flags.waiting = false;
+            if matches!(client.stage, Stage::Entering(_)) {
+                self.recorded(address.slot, durable);
+            }
+            self.settle_durable(address.slot);
+            if self.clients.at(address).is_some_and(|client| client.waits_for_store()) {
+                self.wait_for_store(address.slot);
+            }
+        }
+    }
+
+    fn settle_durable(&mut self, slot: u32) {
+        loop {
+            let durable = self.durable;
+            let Some(client) = self.clients.get_mut(slot) else { return };
+            if client.pending.front().is_none_or(|pending| pending.ticket > durable) {
+                return;
+            }
+            if let Some(pending) = client.pending.pop_front() {
+                self.settle(slot, pending);
+            }
+        }
+    }
+
+    /// Makes a SUBSCRIBE's subscriptions: record, index, and then the retained messages, so that nothing published in
+    /// between is missed.
+    fn subscribe(&mut self, slot: u32, packet_id: PacketId, wanted: Vec<Wanted>) {
+        let Some(seat) = self.seat(slot) else { return };
+        let mut records = Vec::new();
+        let taken: Vec<Taken> = wanted.into_iter().map(|one| self.subscribe_one(&seat, one, &mut records)).collect();
+        let mut ticket = self.shared.broker.append(records);
+        let mut answer = taken;
+        if seat.is_durable() {
+            for one in &mut answer {
+                ticket = ticket.max(self.enqueue_retained(&seat, one));
+            }
+        }
+        if let Some(owed) = self.with_session(slot, |session, _, _, _| session.handle_subscribed(packet_id, answer)) {
+            self.owe(slot, ticket, owed, None);
+        }
+    }
+
+    fn subscribe_one(&mut self, seat: &Arc<Seat>, wanted: Wanted, records: &mut Vec<Record>) -> Taken {
+        let refused = |code| Taken { code, subscription: None, new: false, retained: Vec::new() };
+        let options = match wanted.verdict {
+            Ok(options) => options,
+            Err(code) => return refused(code),
+        };
+        let Ok(filter) = TopicFilter::parse(&wanted.filter, usize::MAX) else {
+            return refused(ReasonCode::TopicFilterInvalid);
+        };
+        let broker = Arc::clone(&self.shared.broker);
+        let added = broker.index.subscribe(&filter, seat, Interest::from(options));
+        if seat.is_durable() {
+            let saved = SavedSubscription { filter: Arc::clone(&added.filter), options };
+            records.push(Record::Subscribe(seat.session, saved));
+        }
+        // No retained messages for Shared Subscriptions; else Retain Handling decides [MQTT-3.3.1-9] [MQTT-3.3.1-10] [MQTT-3.3.1-11].
+        let retained = match wanted.retain_handling {
+            _ if filter.share.is_some() => Vec::new(),
+            RetainHandling::Always => self.collect_retained(filter.filter),
+            RetainHandling::IfNew if added.new => self.collect_retained(filter.filter),
+            RetainHandling::IfNew | RetainHandling::Never => Vec::new(),
+        };
+        let code = match options.qos {
+            QoS::AtMostOnce => ReasonCode::Success,
+            QoS::AtLeastOnce => ReasonCode::GrantedQoS1,
+            QoS::ExactlyOnce => ReasonCode::GrantedQoS2,
+        };
+        Taken { code, subscription: Some((added.filter, options)), new: added.new, retained }
+    }
+
+    fn collect_retained(&self, filter: &str) -> Vec<(Arc<Message>, Ticket)> {
+        let mut found = Vec::new();
+        self.shared.broker.retained.for_each_match(filter, self.now, |message| {
+            found.push((Arc::clone(message), Ticket::NONE));
+        });
+        found
+    }
+
+    /// A durable session owns its retained messages above QoS 0 like any others: they go into its queue.
+    fn enqueue_retained(&mut self, seat: &Seat, taken: &mut Taken) -> Ticket {
+        let Some((_, options)) = &taken.subscription else { return Ticket::NONE };
+        let mut last = Ticket::NONE;
+        for (message, ticket) in &mut taken.retained {
+            let qos = message.qos.min(options.qos);
+            if qos == QoS::AtMostOnce {
+                continue;
+            }
+            let recipient = Recipient {
+                session: seat.session,
+                qos,
+                retain: true,
+                subscription_ids: options.subscription_id.into_iter().collect(),
+            };
+            let record = Record::Enqueue { message: Arc::clone(message), recipients: vec![recipient] };
+            *ticket = self.shared.broker.append(vec![record]);
+            last = *ticket;
+        }
+        last
+    }
+
+    fn unsubscribe(&mut self, slot: u32, packet_id: PacketId, filters: &[Box<str>]) {
+        let Some(seat) = self.seat(slot) else { return };
+        let mut records = Vec::new();
+        let mut codes = Vec::with_capacity(filters.len());
+        for text in filters {
+            let there = TopicFilter::parse(text, usize::MAX)
+                .is_ok_and(|filter| self.shared.broker.index.unsubscribe(&filter, &seat));
+            if there && seat.is_durable() {
+                records.push(Record::Unsubscribe(seat.session, Arc::from(&**text)));
+            }
+            codes.push(if there { ReasonCode::Success } else { ReasonCode::NoSubscriptionExisted });
+        }
+        let ticket = self.shared.broker.append(records);
+        let owed = self.with_session(slot, |session, _, _, _| session.handle_unsubscribed(packet_id, filters, codes));
+        if let Some(owed) = owed {
+            self.owe(slot, ticket, owed, None);
+        }
+    }
+
+    fn read_queue(&mut self, slot: u32, after: Ticket, max: usize) {
+        let (Some(seat), Some(at)) = (self.seat(slot), self.clients.address(slot)) else { return };
+        let inbox = self.inbox();
+        let answer = Box::new(move |page| inbox.post(Mail::Page { at, page }));
+        self.shared.broker.store.read_queue(seat.session, after, max, self.now, answer);
+    }
+
+    fn reauthenticate(&mut self, slot: u32, auth: Auth) {
+        let Some(client) = self.clients.get_mut(slot) else { return };
+        let mut exchange = client.exchange.take();
+        let name = client.seat.as_ref().map(|seat| seat.client.clone());
+        let name = name.as_ref().map_or("", |name| name.as_str());
+        let answer = match &self.shared.auth {
+            Some(service) => {
+                service.exchange(&mut exchange, auth.method.as_deref().unwrap_or_default(), auth.data.as_deref(), name)
+            }
+            None => Challenge::Denied(ReasonCode::BadAuthenticationMethod),
+        };
+        let answer = match answer {
+            Challenge::Continue(data) => Reauthentication::Continue(data),
+            // The session stays its owner's: proving to be somebody else does not do.
+            Challenge::Done(identity, _, _) if identity.user != client.user => {
+                Reauthentication::Denied(ReasonCode::NotAuthorized)
+            }
+            Challenge::Done(_, may, data) => {
+                client.may = may;
+                Reauthentication::Done(data)
+            }
+            Challenge::Denied(reason) => Reauthentication::Denied(reason),
+        };
+        client.exchange = exchange;
+        self.decide(slot, |session, _, _, desk| session.handle_reauthentication(answer, desk));
+    }
+}
+
+impl Client {
+    fn waits_for_store(&self) -> bool {
+        !self.pending.is_empty()
+            || matches!(&self.stage, Stage::Entering(e) if matches!(e.waits_for, super::client::WaitsFor::Record(..)))
+    }
+}
+
+impl From<Options> for Interest {
+    fn from(options: Options) -> Self {
+        Interest {
+            qos: options.qos,
+            no_local: options.no_local,
+            retain_as_published: options.retain_as_published,
+            subscription_id: options.subscription_id.unwrap_or(0),
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! How connections end: the last packet, the will, the seat, and what is kept.
+
+use std::sync::Arc;
+
+use super::client::{Client, Stage};
+use super::{Core, Mail};
+use crate::broker::later::Due;
+use crate::broker::seat::{Address, Seat};
+use crate::clock::Moment;
+use crate::identity::Origin;
+use crate::message::{Message, Parts};
+use crate::metrics::{Closed, Dropped, Metric};
+use crate::mqtt::{Outgoing, ReasonCode, Will, outgoing};
+use crate::session::{Change, Ending, Farewell};
+use crate::store::Record;
+
+/// How long a closing connection is read and its bytes thrown away, so that the last packet is not wiped out by a reset.
+const LINGER_MS: u64 = 2_000;
+
+impl Core {
+    /// Ends a connection at whatever stage it is.
+    pub(super) fn end(&mut self, slot: u32, how: Ending) {
+        let Some(client) = self.clients.get_mut(slot) else { return };
+        match &client.stage {
+            Stage::Open(_) => self.end_session(slot, &how),
+            Stage::Entering(_) if how == Ending::Lost => {
+                self.count_closed(Closed::Lost);
+                self.leave_seat_entering(slot);
+                self.remove(slot);
+            }
+            Stage::Entering(_) => {
+                self.leave_seat_entering(slot);
+                self.close_after_flush(slot);
+            }
+            Stage::Closing { .. } => {}
+        }
+    }
+
+    fn end_session(&mut self, slot: u32, how: &Ending) {
+        let Some(client) = self.clients.get_mut(slot) else { return };
+        let until = self.now.moment.plus_ms(LINGER_MS);
+        let stage = std::mem::replace(&mut client.stage, Stage::Closing { until, shut: false });
+        let Stage::Open(session) = stage else { return };
+        let peer = *session.peer();
+        let farewell = session.end(how);
+        self.note_ending(slot, how, &farewell);
+        let Some(client) = self.clients.get_mut(slot) else { return };
+        if let Some(reason) = farewell.disconnect {
+            self.pool.lend_to(&mut client.out);
+            outgoing::put(&Outgoing::Disconnect { reason, reason_string: None }, &peer, &mut client.out);
+        }
+        // What it was owed can no longer be said; a QoS 2 message that waits for its commit is still delivered.
+        let held = client.pending.drain(..).filter_map(|pending| pending.held).map(|held| *held);
+        self.orphans.extend(held);
+        client.partial = Vec::new();
+        let may_publish_will = farewell.will.as_ref().is_none_or(|will| client.may.may_publish(&will.topic));
+        if let Some(seat) = client.seat.take() {
+            self.settle_session(slot, &seat, farewell, may_publish_will);
+        }
+        match how {
+            Ending::Lost => self.remove(slot),
+            _ => self.close_after_flush(slot),
+        }
+    }
+
+    /// What becomes of the session, its will and its seat.
+    fn settle_session(&mut self, slot: u32, seat: &Arc<Seat>, farewell: Farewell, may_publish_will: bool) {
+        let broker = Arc::clone(&self.shared.broker);
+        let lives = farewell.session_expiry_s > 0 && seat.is_durable();
+        let will = farewell.will.filter(|_| {
+            if !may_publish_will {
+                self.count_dropped(Dropped::PublishNotAuthorized, 1);
+            }
+            may_publish_will
+        });
+        let Some(address) = self.clients.address(slot) else { return };
+        if lives {
+            let ends = self.session_end(farewell.session_expiry_s);
+            let ends_wall_ms = ends.map(|at| self.now.wall_ms + at.ms_since(self.now.moment));
+            let change = Change::Expiry { expiry_s: farewell.session_expiry_s };
+            broker.append(vec![
+                Record::Edit(seat.session, change),
+                Record::Leave { session: seat.session, ends_wall_ms },
+            ]);
+            broker.directory.leave(seat, address, true);
+            self.plan_ending(seat, will, ends);
+        } else {
+            broker.forget_subscriptions(seat, farewell.subscriptions.iter().map(|filter| &**filter));
+            if seat.is_durable() {
+                broker.append(vec![Record::End(seat.session)]);
+            }
+            broker.directory.leave(seat, address, false);
+            if let Some(will) = will {
+                self.publish_will(will, seat.origin);
+            }
+        }
+    }
+
+    fn session_end(&self, expiry_s: u32) -> Option<Moment> {
+        (expiry_s != u32::MAX).then(|| self.now.plus_s(u64::from(expiry_s)))
+    }
+
+    /// A session lives on without a connection: its end, and its will if that is delayed, are put down for later.
+    fn plan_ending(&mut self, seat: &Arc<Seat>, will: Option<Will>, ends: Option<Moment>) {
+        let broker = Arc::clone(&self.shared.broker);
+        match will {
+            Some(will) if will.delay_s > 0 => {
+                // At its delay or at the session's end, whichever comes first [MQTT-3.1.2-8].
+                let delayed = self.now.plus_s(u64::from(will.delay_s));
+                let at = ends.map_or(delayed, |ends| ends.min(delayed));
+                broker.later.add(at, Due::Will { seat: Arc::clone(seat), will });
+            }
+            Some(will) => self.publish_will(will, seat.origin),
+            None => {}
+        }
+        if let Some(ends) = ends {
+            broker.later.add(ends, Due::SessionEnds { seat: Arc::clone(seat) });
+        }
+        if self.id != 0 {
+            self.stage(0, Mail::Nudge);
+        }
+    }
+
+    /// Ends a saved session that nobody sits in: its will first, if that was still to come.
+    pub(super) fn drop_session(&mut self, seat: &Arc<Seat>) {
+        let broker = Arc::clone(&self.shared.broker);
+        if let Some(will) = broker.later.ended(seat.session) {
+            self.publish_will(will, seat.origin);
+        }
+        broker.end_session(Arc::clone(seat));
+    }
+
+    /// What has come due beyond connections. Only the first core asks.
+    pub(super) fn handle_later(&mut self) {
+        let broker = Arc::clone(&self.shared.broker);
+        for due in broker.later.due(self.now.moment) {
+            match due {
+                Due::Will { seat, will } => self.publish_will(will, seat.origin),
+                // A client that is just coming back has the seat, or finds it closed and begins anew.
+                Due::SessionEnds { seat } => {
+                    if seat.retire() {
+                        self.drop_session(&seat);
+                    }
+                }
+            }
+        }
+        if self.now.moment >= self.sys_due {
+            self.publish_sys();
+        }
+    }
+
+    pub(super) fn publish_will(&mut self, will: Will, origin: Origin) {
+        self.counters.add(Metric::WillsPublished, 1);
+        let parts = Parts {
+            topic: &will.topic,
+            properties: &will.properties,
+            payload: &will.payload,
+            qos: will.qos,
+            retain: will.retain,
+            expiry_s: will.expiry_s,
+            origin,
+        };
+        self.publish_alone(Message::new(parts, self.now));
+    }
+
+    /// A claimant wants the Client Identifier of one of ours.
+    pub(super) fn take_over(&mut self, at: Address, clean_start: bool, claimant: Address) {
+        if self.clients.at(at).is_some() {
+            self.end(at.slot, Ending::TakenOver { clean_start });
+        }
+        self.stage(claimant.core, Mail::Vacated { claimant });
+    }
+
+    /// Gives back a seat that was taken while entering. A session that was to be resumed waits on for its client.
+    pub(super) fn leave_seat_entering(&mut self, slot: u32) {
+        let Some(client) = self.clients.get_mut(slot) else { return };
+        let Stage::Entering(entering) = &client.stage else { return };
+        let session_expiry_s = entering.session_expiry_s;
+        let Some(seat) = client.seat.take() else { return };
+        let farewell =
+            Farewell { disconnect: None, session_expiry_s, will: None, subscriptions: Vec::new(), lost_messages: 0 };
+        self.settle_session(slot, &seat, farewell, true);
+    }
+
+    /// A deadline of this client has come.
+    pub(super) fn handle_deadline(&mut self, slot: u32) {
+        match self.clients.get(slot).map(|client| &client.stage) {
+            Some(Stage::Entering(_)) => {
+                self.count_closed(Closed::ConnectTimeout);
+                self.leave_seat_entering(slot);
+                self.remove(slot);
+            }
+            Some(Stage::Open(_)) => self.decide(slot, |session, _, now, desk| session.handle_timeout(now, desk)),
+            Some(Stage::Closing { .. }) => self.remove(slot),
+            None => {}
+        }
+    }
+
+    /// Everything was said: closes as soon as it is written.
+    pub(super) fn close_after_flush(&mut self, slot: u32) {
+        let until = self.now.moment.plus_ms(LINGER_MS);
+        if let Some(client) = self.clients.get_mut(slot) {
+            client.stage = Stage::Closing { until, shut: false };
+            client.partial = Vec::new();
+        }
+        self.schedule(slot);
+        self.touch(slot);
+    }
+
+    /// The layers broke: they may still have something to say (an alert, an HTTP refusal), the client has not.
+    pub(super) fn refuse_layers(&mut self, slot: u32) {
+        if let Some(client) = self.clients.get_mut(slot)
+            && let Stage::Open(_) = client.stage
+        {
+            self.end_session(slot, &Ending::Lost);
+            return;
+        }
+        self.count_closed(Closed::Handshake);
+        self.close_after_flush(slot);
+    }
+
+    /// Forgets a connection. Its socket closes.
+    pub(super) fn remove(&mut self, slot: u32) {
+        if let Some(mut client) = self.clients.remove(slot) {
+            let left = client.out.len();
+            client.out.advance(left);
+            self.pool.take_back(client.out.take_buffer());
+        }
+    }
+
+    fn note_ending(&mut self, slot: u32, how: &Ending, farewell: &Farewell) {
+        self.count_ending(how);
+        if farewell.lost_messages > 0 {
+            self.count_dropped(Dropped::SessionEnded, farewell.lost_messages);
+        }
+        if let Ending::Violation(violation) = how {
+            let client = self.clients.get(slot).map_or("-", Client::name);
+            tracing::debug!(client, reason = ?violation.reason, statement = violation.statement, "closed a client that broke a rule");
+        }
+    }
+
+    /// Says good-bye to everybody.
+    pub(super) fn stop(&mut self) {
+        self.stopping = true;
+        for slot in self.clients.slots() {
+            match self.clients.get(slot).map(|client| &client.stage) {
+                Some(Stage::Open(_)) => self.end(slot, Ending::ByServer(ReasonCode::ServerShuttingDown)),
+                Some(Stage::Entering(_)) => self.refuse(slot, ReasonCode::ServerShuttingDown, None),
+                _ => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! From accept to CONNACK: carries out what the threshold asks for.
+
+use std::sync::Arc;
+
+use super::client::{Client, Entering, Stage, WaitsFor};
+use super::{Core, Mail};
+use crate::broker::directory::Claim as Seating;
+use crate::broker::seat::{Address, Seat};
+use crate::identity::{ClientId, Ticket};
+use crate::mqtt::{DecodeError, Out, Packet, ReasonCode};
+use crate::session::{Desk, Saved};
+use crate::store::{Record, SessionRecord};
+use crate::threshold::{Claim, Claimed, Refused, Step};
+
+impl Core {
+    pub(super) fn handle_entering_packet(&mut self, slot: u32, packet: Packet<'_>) {
+        self.with_entering(slot, |entering, out| entering.threshold.handle_packet(packet, out));
+    }
+
+    pub(super) fn refuse_malformed(&mut self, slot: u32, error: DecodeError) {
+        self.with_entering(slot, |entering, out| Err(entering.threshold.handle_malformed(error, out)));
+    }
+
+    /// Refuses a connection for a reason that lies outside its own packets.
+    pub(super) fn refuse(&mut self, slot: u32, reason: ReasonCode, why: Option<&str>) {
+        self.with_entering(slot, |entering, out| Err(entering.threshold.refuse(reason, why, out)));
+    }
+
+    /// Runs `decide` on an entering connection and carries out the step it wants.
+    pub(super) fn with_entering(
+        &mut self,
+        slot: u32,
+        decide: impl FnOnce(&mut Entering, &mut Out) -> Result<Step, Refused>,
+    ) {
+        let Some(client) = self.clients.get_mut(slot) else { return };
+        let Stage::Entering(entering) = &mut client.stage else { return };
+        self.pool.lend_to(&mut client.out);
+        let step = decide(entering, &mut client.out);
+        self.touch(slot);
+        match step {
+            Ok(Step::Wait) => self.wait_for(slot, WaitsFor::Client),
+            Ok(Step::Authenticate(credentials)) => self.authenticate(slot, credentials),
+            Ok(Step::Challenge { method, data }) => self.challenge(slot, &method, data.as_deref()),
+            Ok(Step::Claim(claim)) => self.claim(slot, claim),
+            Err(refused) => self.turn_away(slot, refused),
+        }
+    }
+
+    fn turn_away(&mut self, slot: u32, refused: Refused) {
+        self.count_refused(refused.reason);
+        if let Some(client) = self.clients.get_mut(slot) {
+            tracing::debug!(peer = %client.peer, door = %client.door.name, reason = ?refused.reason, why = refused.why, "refused a connection");
+        }
+        self.leave_seat_entering(slot);
+        self.close_after_flush(slot);
+    }
+
+    fn wait_for(&mut self, slot: u32, what: WaitsFor) {
+        if let Some(Client { stage: Stage::Entering(entering), .. }) = self.clients.get_mut(slot) {
+            entering.waits_for = what;
+        }
+    }
+
+    fn authenticate(&mut self, slot: u32, credentials: crate::threshold::Credentials) {
+        let Some(auth) = self.shared.auth.clone() else {
+            return self.refuse(slot, ReasonCode::NotAuthorized, None);
+        };
+        let Some(at) = self.clients.address(slot) else { return };
+        self.wait_for(slot, WaitsFor::Identity);
+        let inbox = self.inbox();
+        auth.authenticate(credentials, Box::new(move |answer| inbox.post(Mail::Identity { at, answer })));
+    }
+
+    fn challenge(&mut self, slot: u32, method: &str, data: Option<&[u8]>) {
+        let Some(auth) = self.shared.auth.clone() else {
+            return self.refuse(slot, ReasonCode::BadAuthenticationMethod, None);
+        };
+        self.with_entering(slot, |entering, out| {
+            let client = entering.threshold.client_id().unwrap_or_default();
+            let answer = auth.exchange(&mut entering.exchange, method, data, client);
+            entering.threshold.handle_challenge(answer, out)
+        });
+    }
+
+    /// Takes the seat of a Client Identifier, or makes whoever sits there leave first.
+    pub(super) fn claim(&mut self, slot: u32, claim: Claim) {
+        let Some(address) = self.clients.address(slot) else { return };
+        let broker = Arc::clone(&self.shared.broker);
+        let client = claim.client.clone().unwrap_or_else(|| broker.directory.assign());
+        let durable = claim.session_expiry_s > 0;
+        match broker.directory.claim(&client, claim.owner.as_ref(), address, claim.clean_start, durable) {
+            Seating::Fresh(seat) => self.begin(slot, seat, &claim),
+            Seating::Replaced { old, fresh } => {
+                self.drop_session(&old);
+                self.begin(slot, fresh, &claim);
+            }
+            Seating::Resumed(seat) => self.load(slot, address, client, seat, &claim),
+            Seating::Busy { at, .. } => {
+                self.stage(at.core, Mail::TakeOver { at, clean_start: claim.clean_start, claimant: address });
+                let claim = Claim { client: Some(client), ..claim };
+                self.wait_for(slot, WaitsFor::Seat(claim));
+            }
+            Seating::NotYours => self.refuse(slot, ReasonCode::NotAuthorized, None),
+        }
+    }
+
+    /// A new session: recorded first if it is to outlive its connection.
+    fn begin(&mut self, slot: u32, seat: Arc<Seat>, claim: &Claim) {
+        let durable = seat.is_durable();
+        let ticket = if durable { self.record_open(&seat, claim) } else { Ticket::NONE };
+        let claimed = Claimed { client: seat.client.clone(), origin: seat.origin, durable, saved: None };
+        self.sit(slot, seat, claim);
+        if ticket <= self.shared.broker.store.durable() {
+            return self.open_session(slot, claimed);
+        }
+        self.wait_for(slot, WaitsFor::Record(ticket, claimed));
+        self.wait_for_store(slot);
+    }
+
+    /// Records that a session begins, or that its client is back.
+    fn record_open(&self, seat: &Seat, claim: &Claim) -> Ticket {
+        self.shared.broker.append(vec![Record::Open(SessionRecord {
+            session: seat.session,
+            client: seat.client.clone(),
+            owner: claim.owner.clone(),
+            expiry_s: claim.session_expiry_s,
+        })])
+    }
+
+    fn sit(&mut self, slot: u32, seat: Arc<Seat>, claim: &Claim) {
+        if let Some(client) = self.clients.get_mut(slot) {
+            client.seat = Some(seat);
+            client.user = claim.owner.clone();
+            if let Stage::Entering(entering) = &mut client.stage {
+                entering.session_expiry_s = claim.session_expiry_s;
+            }
+        }
+    }
+
+    fn load(&mut self, slot: u32, at: Address, client: ClientId, seat: Arc<Seat>, claim: &Claim) {
+        let broker = Arc::clone(&self.shared.broker);
+        broker.later.returned(seat.session);
+        let (session, inbox) = (seat.session, self.inbox());
+        self.record_open(&seat, claim);
+        self.sit(slot, Arc::clone(&seat), claim);
+        self.wait_for(slot, WaitsFor::Saved(client, seat));
+        broker.store.load(session, Box::new(move |saved| inbox.post(Mail::Loaded { at, saved })));
+    }
+
+    /// The saved session was read.
+    pub(super) fn loaded(&mut self, slot: u32, saved: Saved) {
+        let Some(Client { stage: Stage::Entering(entering), .. }) = self.clients.get_mut(slot) else { return };
+        if let WaitsFor::Saved(client, seat) = std::mem::replace(&mut entering.waits_for, WaitsFor::Client) {
+            let origin = seat.origin;
+            self.open_session(slot, Claimed { client, origin, durable: true, saved: Some(saved) });
+        }
+    }
+
+    /// The predecessor has left: claims again.
+    pub(super) fn vacated(&mut self, slot: u32) {
+        let Some(Client { stage: Stage::Entering(entering), .. }) = self.clients.get_mut(slot) else { return };
+        if let WaitsFor::Seat(claim) = std::mem::replace(&mut entering.waits_for, WaitsFor::Client) {
+            self.claim(slot, claim);
+        }
+    }
+
+    /// A session record may be durable now.
+    pub(super) fn recorded(&mut self, slot: u32, durable: Ticket) {
+        let Some(Client { stage: Stage::Entering(entering), .. }) = self.clients.get_mut(slot) else { return };
+        match std::mem::replace(&mut entering.waits_for, WaitsFor::Client) {
+            WaitsFor::Record(ticket, _) if self.shared.broker.store.failed(ticket) => {
+                self.refuse(slot, ReasonCode::ServerUnavailable, None);
+            }
+            WaitsFor::Record(ticket, claimed) if ticket <= durable => self.open_session(slot, claimed),
+            other => entering.waits_for = other,
+        }
+    }
+
+    /// CONNACK, and the session begins.
+    fn open_session(&mut self, slot: u32, claimed: Claimed) {
+        let Some(client) = self.clients.get_mut(slot) else { return };
+        let until = self.now.moment;
+        let stage = std::mem::replace(&mut client.stage, Stage::Closing { until, shut: false });
+        let Stage::Entering(entering) = stage else {
+            client.stage = stage;
+            return;
+        };
+        if let Some(may) = entering.threshold.permissions() {
+            client.may = Arc::clone(may);
+        }
+        self.pool.lend_to(&mut client.out);
+        let mut effects = self.spare_effects.pop().unwrap_or_default();
+        let mut desk = Desk { out: &mut client.out, effects: &mut effects };
+        let session = entering.threshold.open(claimed, self.now, &mut desk);
+        client.stage = Stage::Open(session);
+        self.touch(slot);
+        self.perform(slot, &mut effects);
+        self.spare_effects.push(effects);
+        self.schedule(slot);
+        self.resume_reading(slot);
+    }
+}

@@ -1,0 +1,150 @@
+//! Mail for a core: from other cores, the store and tokio.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::Mutex;
+
+use crate::access::Permissions;
+use crate::broker::plan::Target;
+use crate::broker::seat::Address;
+use crate::identity::{Identity, Ticket};
+use crate::message::Message;
+use crate::mqtt::ReasonCode;
+use crate::session::{Page, Saved};
+use crate::wake::Wake;
+
+/// One letter.
+#[derive(Debug)]
+pub enum Mail {
+    /// A message for clients of this core.
+    Deliver {
+        /// The message.
+        message: Arc<Message>,
+        /// Its place in the durable recipients' queues.
+        ticket: Ticket,
+        /// Who gets it.
+        targets: Vec<Target>,
+    },
+    /// Somebody connected with the Client Identifier of the client at `at`: end it, then tell the claimant.
+    TakeOver {
+        /// Whom to end.
+        at: Address,
+        /// Whether the newcomer drops the session.
+        clean_start: bool,
+        /// Who waits.
+        claimant: Address,
+    },
+    /// The seat that `claimant` waits for may be free: claim again.
+    Vacated {
+        /// Who waited.
+        claimant: Address,
+    },
+    /// Credentials were checked.
+    Identity {
+        /// Who asked.
+        at: Address,
+        /// Who it is, or why it is refused.
+        answer: Result<(Identity, Arc<Permissions>), ReasonCode>,
+    },
+    /// A saved session was read.
+    Loaded {
+        /// Who asked.
+        at: Address,
+        /// The session.
+        saved: Saved,
+    },
+    /// A part of a queue was read.
+    Page {
+        /// Who asked.
+        at: Address,
+        /// The part.
+        page: Page,
+    },
+    /// The store's durable mark has moved.
+    Durable,
+    /// A deadline beyond connections was set: look at it.
+    Nudge,
+    /// Rules or users changed: ask again what each client may do.
+    Reloaded,
+    /// Say good-bye to everybody and end.
+    Stop,
+}
+
+/// Letters waiting for one core. Unbounded by itself: its writers are bounded by what their own connections read, by one read of
+/// a queue per session, and by one question per connection.
+#[derive(Debug)]
+pub struct Inbox {
+    /// A mutex and not a channel: the reader takes everything at once by swapping vectors.
+    mail: Mutex<Vec<Mail>>,
+    /// Set by the reader before it sleeps; the first writer after that rings the bell.
+    asleep: AtomicBool,
+    wake: Wake,
+}
+
+impl Inbox {
+    /// An empty inbox whose reader is woken by `wake`.
+    pub fn new(wake: Wake) -> Self {
+        Self { mail: Mutex::new(Vec::new()), asleep: AtomicBool::new(false), wake }
+    }
+
+    /// Puts one letter in.
+    pub fn post(&self, letter: Mail) {
+        self.mail.lock().push(letter);
+        self.ring();
+    }
+
+    /// Puts all letters in, in order, and leaves `letters` empty.
+    pub fn post_all(&self, letters: &mut Vec<Mail>) {
+        if letters.is_empty() {
+            return;
+        }
+        self.mail.lock().append(letters);
+        self.ring();
+    }
+
+    fn ring(&self) {
+        if self.asleep.swap(false, Ordering::SeqCst) {
+            self.wake.ring();
+        }
+    }
+
+    /// Takes everything out by swapping with the empty `into`.
+    pub fn take(&self, into: &mut Vec<Mail>) {
+        debug_assert!(into.is_empty());
+        self.asleep.store(false, Ordering::SeqCst);
+        std::mem::swap(&mut *self.mail.lock(), into);
+    }
+
+    /// Says that the reader is about to sleep. `false` if there is mail: do not sleep. Setting the flag before looking
+    /// closes the gap in which a letter would lie unnoticed.
+    pub fn may_sleep(&self) -> bool {
+        self.asleep.store(true, Ordering::SeqCst);
+        self.mail.lock().is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicUsize;
+
+    #[test]
+    fn the_bell_rings_once_and_only_for_a_sleeper() {
+        let rung = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&rung);
+        let inbox = Inbox::new(Wake::new(move || {
+            count.fetch_add(1, Ordering::SeqCst);
+        }));
+        inbox.post(Mail::Nudge);
+        assert_eq!(rung.load(Ordering::SeqCst), 0, "nobody sleeps");
+        assert!(!inbox.may_sleep(), "there is mail");
+        let mut mail = Vec::new();
+        inbox.take(&mut mail);
+        assert_eq!(mail.len(), 1);
+        assert!(inbox.may_sleep());
+        inbox.post(Mail::Nudge);
+        inbox.post(Mail::Nudge);
+        assert_eq!(rung.load(Ordering::SeqCst), 1);
+    }
+}

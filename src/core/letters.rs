@@ -1,0 +1,92 @@
+//! What comes by mail.
+
+use std::sync::Arc;
+
+use super::client::{Client, Stage, WaitsFor};
+use super::{Core, Mail};
+use crate::broker::sys;
+use crate::identity::{Identity, Origin};
+use crate::message::{Message, Parts};
+use crate::mqtt::QoS;
+
+/// `$SYS` topics are published this often.
+const SYS_MS: u64 = 10_000;
+
+impl Core {
+    pub(super) fn handle_letter(&mut self, letter: Mail) {
+        match letter {
+            Mail::Deliver { message, ticket, targets } => self.deliver(&message, ticket, &targets),
+            Mail::TakeOver { at, clean_start, claimant } => self.take_over(at, clean_start, claimant),
+            Mail::Vacated { claimant } => {
+                if self.clients.at(claimant).is_some() {
+                    self.vacated(claimant.slot);
+                }
+            }
+            Mail::Identity { at, answer } => {
+                let waits = self.clients.at(at).is_some_and(|client| client.waits_for_identity());
+                if waits {
+                    self.with_entering(at.slot, |entering, out| {
+                        entering.waits_for = WaitsFor::Client;
+                        entering.threshold.handle_identity(answer, out)
+                    });
+                }
+            }
+            Mail::Loaded { at, saved } => {
+                if self.clients.at(at).is_some() {
+                    self.loaded(at.slot, saved);
+                }
+            }
+            Mail::Page { at, page } => {
+                if self.clients.at(at).is_some() {
+                    self.with_session(at.slot, |session, may, now, desk| session.handle_queue(page, may, now, desk));
+                }
+            }
+            Mail::Reloaded => self.ask_permissions_again(),
+            Mail::Stop => self.stop(),
+            // Their only work is to bring about a turn, which looks at both.
+            Mail::Durable | Mail::Nudge => {}
+        }
+    }
+
+    /// Rules changed: every client may now do what they say now.
+    fn ask_permissions_again(&mut self) {
+        let Some(auth) = self.shared.auth.clone() else { return };
+        for slot in self.clients.slots() {
+            if let Some(client) = self.clients.get_mut(slot)
+                && let Some(seat) = &client.seat
+            {
+                let identity = Identity { user: client.user.clone() };
+                client.may = match identity.user {
+                    Some(_) => auth.permissions(&identity, seat.client.as_str()),
+                    None => Arc::clone(&client.door.rules.load().anonymous_may),
+                };
+            }
+        }
+    }
+
+    /// The broker's own figures, as retained messages under `$SYS`.
+    pub(super) fn publish_sys(&mut self) {
+        self.sys_due = self.now.moment.plus_ms(SYS_MS);
+        self.show();
+        let broker = Arc::clone(&self.shared.broker);
+        let figures = broker.figures(&self.shared.board.sum(), self.now);
+        for (topic, payload) in sys::topics(&figures) {
+            let parts = Parts {
+                topic: &topic,
+                properties: &[],
+                payload: payload.as_bytes(),
+                qos: QoS::AtMostOnce,
+                retain: true,
+                expiry_s: None,
+                origin: Origin::default(),
+            };
+            self.publish_alone(Message::new(parts, self.now));
+        }
+    }
+}
+
+impl Client {
+    fn waits_for_identity(&self) -> bool {
+        matches!(&self.stage, Stage::Entering(entering) if matches!(entering.waits_for, WaitsFor::Identity))
+    }
+}

@@ -1,0 +1,328 @@
+//! One core: a thread's worth of clients and everything that happens to them.
+//!
+//! A connection lives and dies on the core that accepted it. In one [`Core::turn`] a core reads its mail, reads what is ready,
+//! lets each client's threshold or session decide, performs what they ask for, and then writes to each touched
+//! connection once. A turn is a function of what is ready, the mail and the time, so several cores can be driven
+//! in one thread from a seed; `run.rs` drives one from a `mio` poll.
+//!
+//! *Architecture invariant:* no tokio, no blocking, no lock but the inboxes' and the broker's. What waits (passwords, a store on a
+//! disk) is asked through a closure, and the answer is mail. Nothing of one client may stop the others: reads are bounded per
+//! turn, and a panic ends one connection.
+//!
+//! Start here, then `receive.rs` (bytes in), `effects.rs` (what sessions ask for), `deliver.rs` (messages out), `flush.rs` (bytes out).
+
+mod client;
+mod counting;
+mod deliver;
+mod door;
+mod effects;
+mod ending;
+mod entering;
+mod flush;
+mod inbox;
+mod letters;
+mod pool;
+mod receive;
+mod run;
+mod slab;
+mod wheel;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use client::{Client, Held, Stage};
+use pool::Pool;
+use slab::Slab;
+use wheel::Wheel;
+
+pub use door::Door;
+pub use inbox::{Inbox, Mail};
+pub use run::{Cores, Options, start};
+
+use crate::access::Permissions;
+use crate::auth::Auth;
+use crate::broker::Broker;
+use crate::broker::plan::Plan;
+use crate::broker::route::Routing;
+use crate::broker::seat::Address;
+use crate::clock::{Moment, Now};
+use crate::identity::Ticket;
+use crate::metrics::{Board, Closed, Counters, Metric};
+use crate::mqtt::publish::Templates;
+use crate::net::{Layers, Transport};
+use crate::session::{Desk, Effect, Ending, Session};
+
+/// Bytes read from one connection in one turn.
+const SCRATCH_BYTES: usize = 64 * 1024;
+/// Counters are shown to others this often.
+const SHOW_MS: u64 = 1000;
+
+/// What all cores share.
+#[derive(Debug)]
+pub struct Shared {
+    /// Routing, sessions, retained messages, store.
+    pub broker: Arc<Broker>,
+    /// One inbox per core.
+    pub inboxes: Vec<Arc<Inbox>>,
+    /// Who checks credentials; without it only anonymous clients come in.
+    pub auth: Option<Arc<Auth>>,
+    /// Where counters are shown.
+    pub board: Arc<Board>,
+}
+
+/// What is ready on one connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Ready {
+    /// Its slot.
+    pub slot: u32,
+    /// There is something to read.
+    pub readable: bool,
+    /// It takes bytes again.
+    pub writable: bool,
+    /// The peer sent its FIN.
+    pub read_closed: bool,
+}
+
+/// One core's clients and tools.
+pub struct Core {
+    id: u8,
+    shared: Arc<Shared>,
+    now: Now,
+    clients: Slab<Client>,
+    wheel: Wheel,
+    pool: Pool,
+    counters: Counters,
+    /// Read into by every connection of this core.
+    scratch: Vec<u8>,
+    /// Opened layers' bytes, used in turn like the scratch.
+    plain: Vec<u8>,
+    templates: Templates,
+    routing: Routing,
+    plan: Plan,
+    /// Letters for other cores, posted at the end of the turn.
+    staged: Vec<Vec<Mail>>,
+    /// Connections to flush at the end of the turn.
+    touched: Vec<u32>,
+    /// Connections to read in the next turn without an edge.
+    again: Vec<u32>,
+    /// Clients that are owed something which waits for the store.
+    waiting: Vec<Address>,
+    /// QoS 2 messages whose publisher is gone and which wait for their commit.
+    orphans: Vec<Held>,
+    /// The store's mark, as last looked at.
+    durable: Ticket,
+    /// Empty effect lists, one per depth of nesting.
+    spare_effects: Vec<Vec<Effect>>,
+    shown: Moment,
+    sys_due: Moment,
+    stopping: bool,
+}
+
+impl Core {
+    /// A core without clients. `id` is its place in `shared.inboxes`.
+    pub fn new(id: u8, shared: Arc<Shared>, now: Now) -> Self {
+        let cores = shared.inboxes.len();
+        Self {
+            id,
+            now,
+            clients: Slab::new(id),
+            wheel: Wheel::new(id, now.moment),
+            pool: Pool::default(),
+            counters: Counters::default(),
+            scratch: vec![0; SCRATCH_BYTES],
+            plain: Vec::new(),
+            templates: Templates::default(),
+            routing: Routing::default(),
+            plan: Plan::new(cores),
+            staged: std::iter::repeat_with(Vec::new).take(cores).collect(),
+            touched: Vec::new(),
+            again: Vec::new(),
+            waiting: Vec::new(),
+            orphans: Vec::new(),
+            durable: shared.broker.store.durable(),
+            spare_effects: Vec::new(),
+            shown: now.moment,
+            sys_due: now.moment,
+            stopping: false,
+            shared,
+        }
+    }
+
+    /// Takes a connection in and says its slot. Its bytes are read when the next turn says it is readable.
+    pub fn admit(&mut self, transport: Transport, layers: Layers, door: &Arc<Door>, peer: IpAddr) -> u32 {
+        let until = self.now.moment.plus_ms(door.connect_timeout_ms);
+        let address = self.clients.insert(Client::new(transport, layers, door, peer, until));
+        self.counters.add(Metric::ConnectionsOpened, 1);
+        self.schedule(address.slot);
+        address.slot
+    }
+
+    /// The transport in a slot, to be watched.
+    pub fn transport(&mut self, slot: u32) -> Option<&mut Transport> {
+        self.clients.get_mut(slot).map(|client| &mut client.transport)
+    }
+
+    /// Forgets a connection that cannot be watched.
+    pub fn forget(&mut self, slot: u32) {
+        self.count_closed(Closed::Lost);
+        self.remove(slot);
+    }
+
+    /// Counts a connection that was closed because there are too many.
+    pub fn turned_away(&mut self) {
+        self.count_closed(Closed::Refused);
+    }
+
+    /// One round: mail, what is ready, timers, and then one write to each connection that has something to say.
+    pub fn turn(&mut self, ready: &[Ready], mail: &mut Vec<Mail>, now: Now) {
+        self.now = now;
+        self.look_at_the_store();
+        for letter in mail.drain(..) {
+            self.handle_letter(letter);
+        }
+        let again = std::mem::take(&mut self.again);
+        for slot in again {
+            self.read_again(slot);
+        }
+        for event in ready {
+            self.handle_ready(*event);
+        }
+        self.handle_timers();
+        self.look_at_the_store();
+        self.flush_touched();
+        self.post_staged();
+        self.clients.reuse();
+        if now.moment.ms_since(self.shown) >= SHOW_MS {
+            self.show();
+        }
+    }
+
+    /// When the next turn is due if nothing becomes ready and no mail comes: `now` if work was left over.
+    pub fn next_turn(&self) -> Option<Moment> {
+        if !self.again.is_empty() || !self.touched.is_empty() {
+            return Some(self.now.moment);
+        }
+        let mut next = self.wheel.next();
+        if self.id == 0 {
+            let later = self.shared.broker.later.next_deadline();
+            next = [next, later, Some(self.sys_due)].into_iter().flatten().min();
+        }
+        let show = (self.clients.len() > 0).then(|| self.shown.plus_ms(SHOW_MS));
+        [next, show].into_iter().flatten().min()
+    }
+
+    /// Connections of this core.
+    pub fn connections(&self) -> usize {
+        self.clients.len()
+    }
+
+    /// Lets another core's clients, or this one's, have `letter`; leaves with the end of the turn.
+    fn stage(&mut self, core: u8, letter: Mail) {
+        if let Some(letters) = self.staged.get_mut(usize::from(core)) {
+            letters.push(letter);
+        }
+    }
+
+    fn post_staged(&mut self) {
+        for (inbox, letters) in self.shared.inboxes.iter().zip(&mut self.staged) {
+            inbox.post_all(letters);
+        }
+    }
+
+    fn inbox(&self) -> Arc<Inbox> {
+        Arc::clone(&self.shared.inboxes[usize::from(self.id)])
+    }
+
+    /// Makes sure somebody looks at the client when its deadline comes.
+    fn schedule(&mut self, slot: u32) {
+        let (Some(address), Some(client)) = (self.clients.address(slot), self.clients.get_mut(slot)) else { return };
+        let Some(deadline) = client.deadline() else { return };
+        if client.timer.is_none_or(|timer| deadline < timer) {
+            client.timer = Some(deadline);
+            self.wheel.add(deadline, address);
+        }
+    }
+
+    fn handle_timers(&mut self) {
+        let mut due = Vec::new();
+        self.wheel.due(self.now.moment, &mut due);
+        for (promised, address) in due {
+            let Some(client) = self.clients.at(address) else { continue };
+            if client.timer != Some(promised) {
+                continue; // an earlier timer took its place
+            }
+            client.timer = None;
+            if client.deadline().is_some_and(|deadline| deadline <= self.now.moment) {
+                self.handle_deadline(address.slot);
+            }
+            self.schedule(address.slot);
+        }
+        if self.id == 0 {
+            self.handle_later();
+        }
+    }
+
+    /// Runs `decide` on a client's session, performs what it asked for, and marks the connection to be flushed.
+    fn with_session<R>(
+        &mut self,
+        slot: u32,
+        decide: impl FnOnce(&mut Session, &Permissions, Now, &mut Desk<'_>) -> R,
+    ) -> Option<R> {
+        let mut effects = self.spare_effects.pop().unwrap_or_default();
+        let now = self.now;
+        let result = match self.clients.get_mut(slot) {
+            Some(client) => match &mut client.stage {
+                Stage::Open(session) => {
+                    self.pool.lend_to(&mut client.out);
+                    let mut desk = Desk { out: &mut client.out, effects: &mut effects };
+                    let result = decide(session, &client.may, now, &mut desk);
+                    if !client.flags.touched {
+                        client.flags.touched = true;
+                        self.touched.push(slot);
+                    }
+                    Some(result)
+                }
+                _ => None,
+            },
+            None => None,
+        };
+        if !effects.is_empty() {
+            self.perform(slot, &mut effects);
+        }
+        self.spare_effects.push(effects);
+        result
+    }
+
+    /// Runs `decide`, and ends the connection if it says so.
+    fn decide(
+        &mut self,
+        slot: u32,
+        decide: impl FnOnce(&mut Session, &Permissions, Now, &mut Desk<'_>) -> Result<(), Ending>,
+    ) {
+        if let Some(Err(ending)) = self.with_session(slot, decide) {
+            self.end(slot, ending);
+        }
+    }
+
+    fn touch(&mut self, slot: u32) {
+        if let Some(client) = self.clients.get_mut(slot)
+            && !client.flags.touched
+        {
+            client.flags.touched = true;
+            self.touched.push(slot);
+        }
+    }
+
+    /// Shows the counters to whoever asks for metrics.
+    fn show(&mut self) {
+        self.shown = self.now.moment;
+        self.counters.set(Metric::Connections, self.clients.len() as u64);
+        if self.id == 0 {
+            let broker = &self.shared.broker;
+            self.counters.set(Metric::Subscriptions, broker.index.subscriptions() as u64);
+            self.counters.set(Metric::RetainedMessages, broker.retained.count() as u64);
+            self.counters.set(Metric::Sessions, broker.directory.len() as u64);
+        }
+        self.shared.board.show(usize::from(self.id), &self.counters);
+    }
+}

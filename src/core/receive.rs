@@ -1,0 +1,245 @@
+//! Bytes in: from a socket through the layers to packets, and each packet to the threshold or the session.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::client::{Client, Stage};
+use super::{Core, Ready, SCRATCH_BYTES};
+use crate::metrics::{Direction, Metric};
+use crate::mqtt::frame::{self, Frame, Split};
+use crate::mqtt::packet::{Packet, decode};
+use crate::session::{Ending, Violation};
+
+/// What one read gave.
+enum Read {
+    Bytes(usize),
+    Nothing,
+    End,
+}
+
+impl Core {
+    pub(super) fn handle_ready(&mut self, event: Ready) {
+        let Some(client) = self.clients.get_mut(event.slot) else { return };
+        client.flags.read_closed |= event.read_closed;
+        if event.writable && client.flags.blocked {
+            client.flags.blocked = false;
+            self.touch(event.slot);
+        }
+        if event.readable || event.read_closed {
+            self.read(event.slot);
+        }
+    }
+
+    pub(super) fn read_again(&mut self, slot: u32) {
+        if let Some(client) = self.clients.get_mut(slot) {
+            client.flags.listed = false;
+            self.read(slot);
+        }
+    }
+
+    /// Puts a connection on the list to be read in the next turn.
+    pub(super) fn list(&mut self, slot: u32) {
+        if let Some(client) = self.clients.get_mut(slot)
+            && !client.flags.listed
+        {
+            client.flags.listed = true;
+            self.again.push(slot);
+        }
+    }
+
+    /// Reads once. A panic while handling the bytes ends this connection and no other.
+    fn read(&mut self, slot: u32) {
+        let outcome = catch_unwind(AssertUnwindSafe(|| self.read_once(slot)));
+        if outcome.is_err() {
+            self.counters.add(Metric::CaughtPanics, 1);
+            tracing::error!(core = self.id, slot, "caught a panic while handling a connection: closed it");
+            self.end(slot, Ending::Lost);
+        }
+    }
+
+    fn read_once(&mut self, slot: u32) {
+        let Some(client) = self.clients.get_mut(slot) else { return };
+        client.flags.readable = true;
+        let closing = matches!(client.stage, Stage::Closing { .. });
+        if !closing && !client.listens() {
+            return; // the edge is remembered; `resume_reading` comes back to it
+        }
+        let mut scratch = std::mem::take(&mut self.scratch);
+        scratch.resize(SCRATCH_BYTES, 0);
+        let read = match client.transport.read(&mut scratch) {
+            Ok(0) => Read::End,
+            Ok(count) => Read::Bytes(count),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Read::Nothing,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Read::Bytes(0),
+            Err(_) => Read::End,
+        };
+        match read {
+            Read::End => self.end_of_stream(slot),
+            Read::Nothing => client.flags.readable = false,
+            Read::Bytes(count) => {
+                // A short read has emptied the socket, unless the FIN came with the data: it has no edge of its own.
+                let more = count == SCRATCH_BYTES || count == 0 || client.flags.read_closed;
+                client.flags.readable = more;
+                self.count_bytes(Direction::Received, count);
+                if !closing {
+                    self.open_bytes(slot, scratch.get_mut(..count).unwrap_or_default());
+                }
+                if more {
+                    self.list(slot);
+                }
+            }
+        }
+        self.scratch = scratch;
+    }
+
+    fn end_of_stream(&mut self, slot: u32) {
+        let Some(client) = self.clients.get_mut(slot) else { return };
+        client.flags.readable = false;
+        match client.stage {
+            Stage::Closing { .. } => self.remove(slot),
+            _ => self.end(slot, Ending::Lost),
+        }
+    }
+
+    /// Takes a connection's bytes through its layers.
+    fn open_bytes(&mut self, slot: u32, wire: &mut [u8]) {
+        let Some(client) = self.clients.get_mut(slot) else { return };
+        if client.layers.is_plain() {
+            return self.take_bytes(slot, wire);
+        }
+        let mut plain = std::mem::take(&mut self.plain);
+        plain.clear();
+        let progress = client.layers.open(wire, &mut plain);
+        if client.layers.wants_seal() {
+            self.touch(slot);
+        }
+        self.take_bytes(slot, &plain);
+        plain.shrink_to(4 * SCRATCH_BYTES);
+        self.plain = plain;
+        match progress {
+            Ok(progress) if progress.closed => self.end(slot, Ending::Lost),
+            Ok(_) => {}
+            Err(error) => {
+                tracing::debug!(%error, "closed a connection whose TLS or WebSocket bytes were wrong");
+                self.refuse_layers(slot);
+            }
+        }
+    }
+
+    /// Takes MQTT bytes, behind those that were kept.
+    fn take_bytes(&mut self, slot: u32, bytes: &[u8]) {
+        let Some(client) = self.clients.get_mut(slot) else { return };
+        if client.partial.is_empty() {
+            let taken = self.take_packets(slot, bytes);
+            self.keep(slot, bytes.get(taken..).unwrap_or_default());
+        } else {
+            client.partial.extend_from_slice(bytes);
+            self.take_kept(slot);
+        }
+    }
+
+    /// Takes packets out of the bytes that were kept.
+    pub(super) fn take_kept(&mut self, slot: u32) {
+        let Some(client) = self.clients.get_mut(slot) else { return };
+        let mut kept = std::mem::take(&mut client.partial);
+        if kept.is_empty() {
+            return;
+        }
+        let taken = self.take_packets(slot, &kept);
+        if let Some(client) = self.clients.get_mut(slot)
+            && !matches!(client.stage, Stage::Closing { .. })
+            && taken < kept.len()
+        {
+            kept.drain(..taken);
+            if kept.capacity() > 4 * SCRATCH_BYTES && kept.len() < SCRATCH_BYTES {
+                kept.shrink_to_fit();
+            }
+            client.partial = kept;
+        }
+    }
+
+    fn keep(&mut self, slot: u32, rest: &[u8]) {
+        if let Some(client) = self.clients.get_mut(slot)
+            && !rest.is_empty()
+            && !matches!(client.stage, Stage::Closing { .. })
+        {
+            client.partial.extend_from_slice(rest);
+        }
+    }
+
+    /// Handles whole packets while the client is listened to; returns how many bytes they took.
+    fn take_packets(&mut self, slot: u32, bytes: &[u8]) -> usize {
+        let mut taken = 0;
+        while let Some(rest) = bytes.get(taken..).filter(|rest| !rest.is_empty()) {
+            let Some(client) = self.clients.get_mut(slot).filter(|client| client.listens()) else { break };
+            match frame::split(rest, client.packet_bytes_max()) {
+                Ok(Split::Whole { frame, len }) => {
+                    taken += len;
+                    self.handle_frame(slot, frame);
+                }
+                Ok(Split::Incomplete { .. }) => break,
+                Err(error) => {
+                    self.malformed(slot, error);
+                    break;
+                }
+            }
+        }
+        taken
+    }
+
+    fn handle_frame(&mut self, slot: u32, frame: Frame<'_>) {
+        self.count_packet_in(frame.first);
+        let Some(client) = self.clients.get_mut(slot) else { return };
+        let version = match &client.stage {
+            Stage::Open(session) => Some(session.peer().version),
+            Stage::Entering(entering) => entering.threshold.version(),
+            Stage::Closing { .. } => return,
+        };
+        let packet = match decode(frame, version) {
+            Ok(packet) => packet,
+            Err(error) => return self.malformed(slot, error),
+        };
+        match (&client.stage, packet) {
+            (Stage::Open(_), Packet::Publish(publish)) => {
+                self.count_message_in(publish.qos);
+                self.decide(slot, |session, may, now, desk| session.handle_publish(publish, may, now, desk));
+            }
+            (Stage::Open(_), packet) => {
+                self.decide(slot, |session, may, now, desk| session.handle_packet(packet, may, now, desk));
+            }
+            (_, packet) => self.handle_entering_packet(slot, packet),
+        }
+    }
+
+    fn malformed(&mut self, slot: u32, error: crate::mqtt::DecodeError) {
+        match self.clients.get_mut(slot).map(|client| &client.stage) {
+            Some(Stage::Open(_)) => {
+                let violation = Violation { reason: error.reason, statement: error.statement };
+                self.end(slot, Ending::Violation(violation));
+            }
+            Some(Stage::Entering(_)) => self.refuse_malformed(slot, error),
+            _ => {}
+        }
+    }
+
+    /// Goes on with a client that was not listened to: what was kept first, then what its socket holds.
+    pub(super) fn resume_reading(&mut self, slot: u32) {
+        self.take_kept(slot);
+        if let Some(client) = self.clients.get_mut(slot)
+            && client.flags.readable
+            && client.listens()
+        {
+            self.list(slot);
+        }
+    }
+}
+
+impl Client {
+    /// Largest packet taken at this stage.
+    fn packet_bytes_max(&self) -> usize {
+        match self.stage {
+            Stage::Entering(_) => self.door.preauth_bytes_max,
+            _ => self.door.limits.load().packet_bytes_max as usize,
+        }
+    }
+}
