@@ -1,13 +1,15 @@
 //! The program: arguments, configuration, log, and then `server::run` until a signal.
 
+use std::io::{BufRead as _, IsTerminal as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use clap::{Parser, Subcommand};
 use heraldmq::config::{self, Config, Mistakes};
-use heraldmq::server::{self, Telemetry};
+use heraldmq::server::{self, ServerError, Telemetry};
+use heraldmq::{auth, certs};
 
 /// Gives memory back after a peak, and does not fragment as a broker's queues come and go.
 #[global_allocator]
@@ -20,7 +22,7 @@ const EXIT_CONFIG: u8 = 78;
 
 /// A push broker over MQTT 3.1.1 and 5.0. Without a command it serves, in the foreground, until Ctrl-C.
 #[derive(Debug, Parser)]
-#[command(name = "heraldmq", version)]
+#[command(name = "heraldmq", version, args_conflicts_with_subcommands = true)]
 struct Arguments {
     /// The configuration; without it config/heraldmq.toml, or built-in defaults if that does not exist.
     #[arg(long, value_name = "FILE")]
@@ -31,10 +33,26 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Say what is wrong with a configuration, without starting anything.
+    /// Say what is wrong with a configuration and the files it names, without starting anything.
     Check {
         /// The configuration.
         file: PathBuf,
+    },
+    /// Make an authority and a server certificate for development.
+    Certs {
+        /// Where to put them.
+        #[arg(default_value = "certs/dev")]
+        directory: PathBuf,
+    },
+    /// Set a user's password, read from the terminal, or else from the first line of standard input.
+    Passwd {
+        /// The password file; made if there is none.
+        file: PathBuf,
+        /// The user.
+        user: String,
+        /// Take the user out of the file instead.
+        #[arg(long)]
+        delete: bool,
     },
 }
 
@@ -43,12 +61,15 @@ fn main() -> ExitCode {
     let result = match arguments.command {
         None => serve(arguments.config),
         Some(Command::Check { file }) => check(&file),
+        Some(Command::Certs { directory }) => make_certificates(&directory),
+        Some(Command::Passwd { file, user, delete }) => passwd(&file, &user, delete),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("heraldmq: {error:#}");
-            ExitCode::from(if error.is::<Mistakes>() { EXIT_CONFIG } else { 1 })
+            let configuration = error.downcast_ref().is_some_and(ServerError::is_configuration);
+            ExitCode::from(if configuration || error.is::<Mistakes>() { EXIT_CONFIG } else { 1 })
         }
     }
 }
@@ -70,9 +91,42 @@ fn serve(named: Option<PathBuf>) -> anyhow::Result<()> {
 
 fn check(file: &Path) -> anyhow::Result<()> {
     let config = load(Some(file))?;
+    server::check(&config)?;
     for note in &config.notes {
         println!("note: {note}");
     }
-    println!("{}: right", file.display());
+    println!("{}: nothing wrong", file.display());
     Ok(())
+}
+
+fn make_certificates(directory: &Path) -> anyhow::Result<()> {
+    certs::dev_certificates(directory).with_context(|| directory.display().to_string())?;
+    println!("{}: server certificate {}, key {}", directory.display(), certs::CERTIFICATE, certs::KEY);
+    println!("clients trust it by {}", directory.join(certs::CA).display());
+    Ok(())
+}
+
+fn passwd(file: &Path, user: &str, delete: bool) -> anyhow::Result<()> {
+    if delete {
+        auth::delete_user(file, user)?;
+        println!("{user} deleted");
+        return Ok(());
+    }
+    let new = auth::set_password(file, user, &read_password(user)?)?;
+    println!("{user} {}; a running broker sees it after SIGHUP", if new { "added" } else { "changed" });
+    Ok(())
+}
+
+/// From a terminal twice and unseen; else one line, for scripts.
+fn read_password(user: &str) -> anyhow::Result<String> {
+    if !std::io::stdin().is_terminal() {
+        let mut line = String::new();
+        std::io::stdin().lock().read_line(&mut line).context("standard input")?;
+        return Ok(line.trim_end_matches(['\r', '\n']).to_owned());
+    }
+    let password = rpassword::prompt_password(format!("Password for {user}: "))?;
+    if rpassword::prompt_password("Again: ")? != password {
+        bail!("the two are not the same; nothing changed");
+    }
+    Ok(password)
 }

@@ -13,7 +13,7 @@ mod serve;
 mod tls;
 
 pub use serve::Endpoint;
-pub use tls::Certificates;
+pub use tls::{Certificates, FreshCertificates};
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -42,6 +42,8 @@ pub struct TlsFiles {
 /// How the broker is, in one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Health {
+    /// Rooms are being built.
+    Starting,
     /// Takes clients.
     Running,
     /// Says good-bye to its clients and takes no more.

@@ -43,6 +43,7 @@ struct HealthAnswer {
 async fn health(State(admin): State<Arc<Admin>>) -> Response {
     let (code, status) = match (admin.health)() {
         Health::Running => (StatusCode::OK, "running"),
+        Health::Starting => (StatusCode::SERVICE_UNAVAILABLE, "starting"),
         Health::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
     };
     let uptime_s = admin.started.elapsed().as_secs();

@@ -35,7 +35,7 @@ impl Endpoint {
     /// # Errors
     /// See [`AdminError`].
     pub fn bind(options: &Options) -> Result<Self, AdminError> {
-        let certificates = options.tls.clone().map(Certificates::load).transpose()?.map(Arc::new);
+        let certificates = options.tls.as_ref().map(Certificates::load).transpose()?.map(Arc::new);
         let wrong = |error| AdminError::Bind { addr: options.addr, error };
         let socket = StdListener::bind(options.addr).map_err(wrong)?;
         socket.set_nonblocking(true).map_err(wrong)?;

@@ -15,38 +15,37 @@ use super::{AdminError, TlsFiles};
 /// The certificate in use. The next handshake sees a replaced one.
 #[derive(Debug)]
 pub struct Certificates {
-    files: TlsFiles,
     current: ArcSwap<ServerConfig>,
 }
+
+/// A certificate that was read and is right, and is not in use yet.
+#[derive(Debug)]
+pub struct FreshCertificates(Arc<ServerConfig>);
 
 impl Certificates {
     /// Reads certificate and key.
     ///
     /// # Errors
     /// A file cannot be read, holds no PEM of its kind, or the two do not belong together.
-    pub fn load(files: TlsFiles) -> Result<Self, AdminError> {
-        let current = ArcSwap::new(Self::read(&files)?);
-        Ok(Self { files, current })
+    pub fn load(files: &TlsFiles) -> Result<Self, AdminError> {
+        let FreshCertificates(current) = Self::read(files)?;
+        Ok(Self { current: ArcSwap::new(current) })
     }
 
-    /// Reads the files without using them yet, for a reload that is all or nothing.
-    ///
-    /// # Errors
-    /// As [`Certificates::load`].
-    pub fn read_again(&self) -> Result<Arc<ServerConfig>, AdminError> {
-        Self::read(&self.files)
-    }
-
-    /// The next handshake uses `config`.
-    pub fn replace(&self, config: Arc<ServerConfig>) {
-        self.current.store(config);
+    /// The next handshake uses `fresh`.
+    pub fn replace(&self, fresh: FreshCertificates) {
+        self.current.store(fresh.0);
     }
 
     pub(super) fn acceptor(&self) -> TlsAcceptor {
         TlsAcceptor::from(self.current.load_full())
     }
 
-    fn read(files: &TlsFiles) -> Result<Arc<ServerConfig>, AdminError> {
+    /// Reads the files without using them yet, for a reload that is all or nothing.
+    ///
+    /// # Errors
+    /// As [`Certificates::load`].
+    pub fn read(files: &TlsFiles) -> Result<FreshCertificates, AdminError> {
         let wrong = |file: &Path, why: String| AdminError::Certificate { file: file.to_owned(), why };
         let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(&files.certificate)
             .and_then(Iterator::collect)
@@ -59,6 +58,6 @@ impl Certificates {
             .with_single_cert(chain, key)
             .map_err(|error| wrong(&files.certificate, error.to_string()))?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Arc::new(config))
+        Ok(FreshCertificates(Arc::new(config)))
     }
 }

@@ -126,7 +126,7 @@ const fn addr(path: &'static str, default: &'static str) -> Setting {
 const fn allow_anonymous(path: &'static str) -> Setting {
     let initial = Initial::Absent("as `auth.allow_anonymous`");
     let doc = "Whether clients without user name are let in here.";
-    Setting { path, kind: Kind::Flag, initial, unit: "", reload: Reload::Restart, doc }
+    Setting { path, kind: Kind::Flag, initial, unit: "", reload: Reload::NextConnection, doc }
 }
 
 const fn ws_path(path: &'static str) -> Setting {
@@ -165,7 +165,11 @@ const fn require_client_certificate(path: &'static str) -> Setting {
 
 const fn limit(path: &'static str, range: (u64, u64), default: u64, unit: &'static str, doc: &'static str) -> Setting {
     let kind = Kind::Whole { min: range.0, max: range.1 };
-    Setting { path, kind, initial: Initial::Whole(default), unit, reload: Reload::Restart, doc }
+    Setting { path, kind, initial: Initial::Whole(default), unit, reload: Reload::NextConnection, doc }
+}
+
+const fn at_restart(setting: Setting) -> Setting {
+    Setting { reload: Reload::Restart, ..setting }
 }
 
 /// Every setting, in the order of the sample file.
@@ -230,7 +234,7 @@ pub const SETTINGS: &[Setting] = &[
         kind: Kind::Flag,
         initial: Initial::Absent(ANONYMOUS),
         unit: "",
-        reload: Reload::Restart,
+        reload: Reload::NextConnection,
         doc: "Whether clients without user name are let in; each listener may say otherwise.",
     },
     Setting {
@@ -249,27 +253,27 @@ pub const SETTINGS: &[Setting] = &[
         reload: Reload::Live,
         doc: "File with rules who may publish and subscribe where; what no rule allows is denied. Read again on reload.",
     },
-    limit(
+    at_restart(limit(
         "limits.connections_max",
         (1, 10_000_000),
         500_000,
         "connections",
         "Network connections at one time; the descriptor limit of the process lowers it.",
-    ),
-    limit(
+    )),
+    at_restart(limit(
         "limits.connect_timeout_s",
         (1, 600),
         10,
         "seconds",
         "From accepting a connection to its complete CONNECT, TLS and WebSocket included.",
-    ),
-    limit(
+    )),
+    at_restart(limit(
         "limits.preauth_bytes_max",
         (256, 1 << 20),
         8192,
         "bytes",
         "Largest packet taken from a client that is not authenticated yet.",
-    ),
+    )),
     limit(
         "limits.receive_maximum",
         (1, U16),
@@ -311,7 +315,7 @@ pub const SETTINGS: &[Setting] = &[
         kind: Kind::Flag,
         initial: Initial::Flag(true),
         unit: "",
-        reload: Reload::Restart,
+        reload: Reload::NextConnection,
         doc: "Whether retained messages are accepted. Announced in CONNACK.",
     },
     limit(
@@ -366,13 +370,19 @@ pub const SETTINGS: &[Setting] = &[
         "bytes",
         "Bytes waiting to be written to a connection, above which QoS 0 is dropped and QoS 1 and 2 wait.",
     ),
-    limit("limits.retained_messages_max", (0, MANY), 1_000_000, "messages", "Topics that may have a retained message."),
+    at_restart(limit(
+        "limits.retained_messages_max",
+        (0, MANY),
+        1_000_000,
+        "messages",
+        "Topics that may have a retained message.",
+    )),
     Setting {
         path: "limits.response_information",
         kind: Kind::Text,
         initial: Initial::Text("response/{client}"),
         unit: "",
-        reload: Reload::Restart,
+        reload: Reload::NextConnection,
         doc: "Answer to Request Response Information: the prefix for a client's response topics, with `{client}` \
               standing for its Client Identifier. Empty = no answer.",
     },
@@ -384,7 +394,7 @@ pub const SETTINGS: &[Setting] = &[
         reload: Reload::Restart,
         doc: "When an acknowledgement is sent: `memory` = when the message was routed; nothing survives the process.",
     },
-    limit("cores.threads", (0, 1024), 0, "threads", "Threads that serve clients; 0 = one for each CPU."),
+    at_restart(limit("cores.threads", (0, 1024), 0, "threads", "Threads that serve clients; 0 = one for each CPU.")),
     Setting {
         path: "log.level",
         kind: Kind::Text,

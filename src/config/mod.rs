@@ -18,7 +18,7 @@ pub mod reload;
 mod resolve;
 
 pub use mistake::{Mistake, Mistakes, Place};
-pub use resolve::{Config, Intake, Listener, Log, LogFormat, Speaks, StoreMode, TlsFiles};
+pub use resolve::{Config, Intake, Listener, Log, LogFormat, StoreMode};
 
 use std::ffi::OsString;
 use std::path::Path;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::mistake::{Mistake, Place};
 use super::read::{Value, Values};
 use crate::mqtt::QoS;
+use crate::net::{Kind, ListenerOptions, TlsOptions};
 use crate::session::Limits;
 use crate::{admin, auth};
 
@@ -39,67 +40,13 @@ pub struct Config {
     pub values: BTreeMap<&'static str, String>,
 }
 
-/// What is spoken on a listener.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Speaks {
-    /// MQTT over TCP.
-    Mqtt,
-    /// MQTT over TLS.
-    Mqtts,
-    /// MQTT over WebSocket.
-    Ws,
-    /// MQTT over WebSocket over TLS.
-    Wss,
-}
-
-impl Speaks {
-    /// The listener's name in the file, the log and the metrics.
-    pub fn name(self) -> &'static str {
-        match self {
-            Speaks::Mqtt => "mqtt",
-            Speaks::Mqtts => "mqtts",
-            Speaks::Ws => "ws",
-            Speaks::Wss => "wss",
-        }
-    }
-
-    fn tls(self) -> bool {
-        matches!(self, Speaks::Mqtts | Speaks::Wss)
-    }
-
-    fn websocket(self) -> bool {
-        matches!(self, Speaks::Ws | Speaks::Wss)
-    }
-}
-
 /// One endpoint for clients.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listener {
-    /// What is spoken.
-    pub speaks: Speaks,
-    /// Where; port 0 lets the system choose one.
-    pub addr: SocketAddr,
+    /// Where, and what is spoken.
+    pub endpoint: ListenerOptions,
     /// Whether clients without user name are let in.
     pub allow_anonymous: bool,
-    /// Path of the WebSocket upgrade; empty where there is none.
-    pub path: String,
-    /// TLS, where it is spoken.
-    pub tls: Option<TlsFiles>,
-}
-
-/// Where the pieces of a TLS endpoint lie, all PEM.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TlsFiles {
-    /// Certificate chain.
-    pub certificate: PathBuf,
-    /// Private key.
-    pub key: PathBuf,
-    /// Authorities for client certificates.
-    pub client_ca: Option<PathBuf>,
-    /// Revocation lists.
-    pub crl: Option<PathBuf>,
-    /// Whether a client must show a certificate.
-    pub require_client_certificate: bool,
 }
 
 /// What is let in at all.
@@ -156,9 +103,9 @@ pub(super) fn resolve(values: Values, mistakes: Vec<Mistake>) -> Result<Config, 
     let data_dir = PathBuf::from(resolver.text("data_dir"));
     let anonymous = resolver.flag_if_written("auth.allow_anonymous");
     let auth = resolver.auth();
-    let speaks = [Speaks::Mqtt, Speaks::Mqtts, Speaks::Ws, Speaks::Wss];
+    let kinds = [("mqtt", Kind::Mqtt), ("mqtts", Kind::Mqtts), ("ws", Kind::Ws), ("wss", Kind::Wss)];
     let policy = Policy { anonymous, passwords: auth.password_file.is_some() };
-    let listeners: Vec<Listener> = speaks.into_iter().filter_map(|speaks| resolver.listener(speaks, policy)).collect();
+    let listeners = kinds.into_iter().filter_map(|(name, kind)| resolver.listener(name, kind, policy)).collect();
     let http = resolver.http();
     let (limits, intake) = (resolver.limits(), resolver.intake());
     let config = Config {
@@ -262,13 +209,15 @@ impl Resolver {
         }
     }
 
-    fn listener(&mut self, speaks: Speaks, policy: Policy) -> Option<Listener> {
-        let at = |key: &str| format!("listeners.{}.{key}", speaks.name());
+    fn listener(&mut self, name: &'static str, kind: Kind, policy: Policy) -> Option<Listener> {
+        let at = |key: &str| format!("listeners.{name}.{key}");
         let wanted = self.flag_if_written(&at("enabled"));
         let (addr, place) = self.addr(&at("addr"));
         let own_anonymous = self.flag_if_written(&at("allow_anonymous"));
-        let path = if speaks.websocket() { self.upgrade_path(&at("path")) } else { String::new() };
-        let (tls, on) = if speaks.tls() { self.tls(speaks, wanted) } else { (None, wanted == Some(true)) };
+        let websocket = matches!(kind, Kind::Ws | Kind::Wss);
+        let path = if websocket { self.upgrade_path(&at("path")) } else { String::new() };
+        let secure = matches!(kind, Kind::Mqtts | Kind::Wss);
+        let (tls, on) = if secure { self.tls(name, wanted) } else { (None, wanted == Some(true)) };
         if !on {
             return None;
         }
@@ -282,17 +231,18 @@ impl Resolver {
             );
             self.mistake(place, &at("addr"), &format!("\"{addr}\""), expected);
         }
-        Some(Listener { speaks, addr, allow_anonymous, path, tls })
+        let endpoint = ListenerOptions { name: name.to_owned(), addr, kind, tls, path };
+        Some(Listener { endpoint, allow_anonymous })
     }
 
     /// The TLS part of a listener, and whether the listener is on: where the file does not say, it is if there is a
     /// certificate, so that a first start needs none.
-    fn tls(&mut self, speaks: Speaks, wanted: Option<bool>) -> (Option<TlsFiles>, bool) {
-        let at = |key: &str| format!("listeners.{}.{key}", speaks.name());
+    fn tls(&mut self, name: &str, wanted: Option<bool>) -> (Option<TlsOptions>, bool) {
+        let at = |key: &str| format!("listeners.{name}.{key}");
         let certificate = self.file(&at("certificate"), wanted == Some(true)).expect("has a default");
         let on = wanted.unwrap_or_else(|| certificate.exists());
         if wanted.is_none() && !on {
-            let (name, certificate) = (speaks.name(), certificate.display());
+            let certificate = certificate.display();
             self.notes
                 .push(format!("{name} is off: there is no {certificate}; `heraldmq certs` makes one for development"));
         }
@@ -303,7 +253,7 @@ impl Resolver {
         if on && client_ca.is_none() && (require_client_certificate || crl.is_some()) {
             self.mistake(Place::Default, &at("client_ca"), "", "needed to check client certificates, and not set");
         }
-        (Some(TlsFiles { certificate, key, client_ca, crl, require_client_certificate }), on)
+        (Some(TlsOptions { certificate, key, client_ca, crl, require_client_certificate }), on)
     }
 
     fn upgrade_path(&mut self, key: &str) -> String {
@@ -423,7 +373,7 @@ impl Resolver {
             let expected = format!("larger than limits.keep_alive_s_max = {}", limits.keep_alive_s_max);
             self.mistake(Place::Default, "limits.keep_alive_s_min", &limits.keep_alive_s_min.to_string(), expected);
         }
-        let addrs = config.listeners.iter().map(|listener| (listener.speaks.name(), listener.addr));
+        let addrs = config.listeners.iter().map(|Listener { endpoint, .. }| (endpoint.name.as_str(), endpoint.addr));
         let addrs: Vec<_> = addrs.chain(config.http.iter().map(|http| ("http", http.addr))).collect();
         for (i, (name, addr)) in addrs.iter().enumerate() {
             if let Some((other, _)) = addrs[..i].iter().find(|(_, earlier)| earlier == addr && addr.port() != 0) {

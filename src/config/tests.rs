@@ -2,6 +2,7 @@ use std::ffi::OsString;
 
 use super::file::{Initial, Kind, Reload, SETTINGS};
 use super::*;
+use crate::net;
 
 fn load_with(text: &str, environment: &[(&str, &str)]) -> Result<Config, Mistakes> {
     let environment: Vec<_> =
@@ -20,9 +21,10 @@ fn mistakes(text: &str) -> Vec<String> {
 #[test]
 fn an_empty_file_means_the_defaults() {
     let config = load("").unwrap();
-    let listens: Vec<_> = config.listeners.iter().map(|l| (l.speaks, l.addr.to_string(), l.allow_anonymous)).collect();
-    assert!(listens.contains(&(Speaks::Mqtt, "127.0.0.1:1883".to_owned(), true)));
-    assert!(listens.contains(&(Speaks::Ws, "127.0.0.1:8083".to_owned(), true)));
+    let listens = |l: &Listener| (l.endpoint.kind, l.endpoint.addr.to_string(), l.allow_anonymous);
+    let listens: Vec<_> = config.listeners.iter().map(listens).collect();
+    assert!(listens.contains(&(net::Kind::Mqtt, "127.0.0.1:1883".to_owned(), true)));
+    assert!(listens.contains(&(net::Kind::Ws, "127.0.0.1:8083".to_owned(), true)));
     assert_eq!(config.http.unwrap().addr.to_string(), "127.0.0.1:18083");
     assert_eq!(*config.limits, crate::session::Limits::default());
     assert!(config.threads >= 1);
@@ -149,14 +151,14 @@ fn a_listener_for_everybody_needs_authentication_or_a_plain_word() {
 fn a_tls_listener_is_on_by_itself_only_if_its_certificate_exists() {
     let missing = "[listeners.mqtts]\ncertificate = \"/nowhere/a.pem\"\n";
     let config = load(missing).unwrap();
-    assert!(config.listeners.iter().all(|listener| listener.speaks != Speaks::Mqtts));
+    assert!(config.listeners.iter().all(|listener| listener.endpoint.kind != net::Kind::Mqtts));
     assert!(config.notes.iter().any(|note| note.starts_with("mqtts is off")), "{:?}", config.notes);
     let lines = mistakes(&format!("{missing}enabled = true\nkey = \"/nowhere/b.pem\"\n"));
     assert_eq!(lines.len(), 2, "{lines:?}");
     let file = tempfile::NamedTempFile::new().unwrap();
     let path = file.path().display().to_string();
     let text = format!("[listeners.mqtts]\ncertificate = {path:?}\nkey = {path:?}\n");
-    assert!(load(&text).unwrap().listeners.iter().any(|listener| listener.speaks == Speaks::Mqtts));
+    assert!(load(&text).unwrap().listeners.iter().any(|listener| listener.endpoint.kind == net::Kind::Mqtts));
     assert!(load(&format!("{text}require_client_certificate = true\n")).is_err());
     let with_ca = format!("{text}require_client_certificate = true\nclient_ca = {path:?}\naddr = \"0.0.0.0:1\"\n");
     assert!(load(&with_ca).is_ok(), "a client certificate is authentication");
