@@ -288,7 +288,7 @@ fn every_file_is_reached_and_has_a_name_that_says_something() {
 #[test]
 fn every_room_says_what_it_is_for_and_what_it_must_never_know() {
     let mut broken = Vec::new();
-    for source in sources().iter().filter(|source| !source.is_test) {
+    for source in sources().iter().filter(|source| !source.is_test && !source.text.trim().is_empty()) {
         let is_door = source.path.ends_with("/mod.rs") && source.path.matches('/').count() == 1
             || !source.path.contains('/') && !["lib.rs", "main.rs"].contains(&source.path.as_str());
         let opening: String = source.text.lines().take_while(|line| line.starts_with("//!")).collect();
