@@ -117,16 +117,20 @@ impl Endpoint {
         self.kind
     }
 
-    /// Reads the certificates anew and uses them for connections accepted from now on, on all cores.
+    /// Reads certificates for this endpoint without using them yet, so that a reload of several endpoints is all or nothing.
     ///
     /// # Errors
-    /// The new ones cannot be used; those in use stay.
-    pub fn reload(&self, options: &TlsOptions) -> Result<(), ListenError> {
-        let (Some(protocols), Some(tls)) = (self.kind.protocols(), &self.tls) else {
-            return Err(ListenError::Certificates);
-        };
-        tls.store(Arc::new(TlsConfig::load(options, protocols)?));
-        Ok(())
+    /// They cannot be used, or this endpoint speaks no TLS.
+    pub fn read(&self, options: &TlsOptions) -> Result<TlsConfig, ListenError> {
+        let protocols = self.kind.protocols().ok_or(ListenError::Certificates)?;
+        Ok(TlsConfig::load(options, protocols)?)
+    }
+
+    /// Uses `config` for connections accepted from now on, on all cores. An endpoint without TLS has no use for it.
+    pub fn replace(&self, config: TlsConfig) {
+        if let Some(tls) = &self.tls {
+            tls.store(Arc::new(config));
+        }
     }
 
     /// The layers a connection starts with.
@@ -354,10 +358,10 @@ mod tests {
         let first = in_use(&listeners[0]);
         assert_eq!(first, in_use(&listeners[1]));
         authority.write("server.pem", "");
-        assert!(matches!(listeners[0].endpoint().reload(&tls), Err(ListenError::Tls(TlsError::Empty { .. }))));
+        assert!(matches!(listeners[0].endpoint().read(&tls), Err(ListenError::Tls(TlsError::Empty { .. }))));
         assert_eq!(first, in_use(&listeners[1]));
         let renewed = authority.options();
-        listeners[0].endpoint().reload(&renewed).unwrap();
+        listeners[0].endpoint().replace(listeners[0].endpoint().read(&renewed).unwrap());
         assert_ne!(first, in_use(&listeners[1]));
     }
 }

@@ -6,6 +6,9 @@
 //! Start with [`run`], then `lifecycle.rs` and `reload.rs`.
 
 mod announce;
+#[expect(dead_code, reason = "the cores are started here as soon as there is a store to give them")]
+mod clients;
+mod descriptors;
 mod lifecycle;
 mod operators;
 mod reload;
@@ -19,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use crate::config::{Config, Mistakes};
 use crate::metrics::Board;
-use crate::net::{TlsConfig, TlsError};
+use crate::net::{ListenError, TlsConfig};
 use crate::{admin, auth};
 use lifecycle::{Asked, Lifecycle, Signals};
 use operators::Operators;
@@ -43,13 +46,13 @@ pub enum ServerError {
     /// The password file or the ACL file is wrong.
     #[error(transparent)]
     Auth(#[from] auth::FileError),
-    /// A listener's certificates cannot be used.
+    /// An endpoint for clients cannot be opened.
     #[error("listeners.{listener}")]
-    Certificates {
+    Listener {
         /// Which listener.
         listener: String,
-        /// What is wrong with them.
-        source: TlsError,
+        /// The address, or its certificates.
+        source: ListenError,
     },
 }
 
@@ -57,7 +60,8 @@ impl ServerError {
     /// Whether the files are to blame, so that starting again will not help.
     pub fn is_configuration(&self) -> bool {
         match self {
-            Self::Auth(_) | Self::Certificates { .. } | Self::Admin(admin::AdminError::Certificate { .. }) => true,
+            Self::Auth(_) | Self::Admin(admin::AdminError::Certificate { .. }) => true,
+            Self::Listener { source, .. } => !matches!(source, ListenError::Bind { .. }),
             Self::System(_) | Self::Admin(admin::AdminError::Bind { .. }) => false,
         }
     }
@@ -74,8 +78,8 @@ pub fn check(config: &Config) -> Result<(), ServerError> {
     auth::Files::read(&config.auth)?;
     for listener in &config.listeners {
         if let Some(tls) = &listener.endpoint.tls {
-            let wrong = |source| ServerError::Certificates { listener: listener.endpoint.name.clone(), source };
-            TlsConfig::load(tls, &[]).map_err(wrong)?;
+            let wrong = |source| ServerError::Listener { listener: listener.endpoint.name.clone(), source };
+            TlsConfig::load(tls, &[]).map_err(ListenError::from).map_err(wrong)?;
         }
     }
     if let Some(tls) = config.http.as_ref().and_then(|http| http.tls.as_ref()) {

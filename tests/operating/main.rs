@@ -1,0 +1,133 @@
+//! The program as an operator meets it: arguments, exit codes, signals, files.
+
+mod program;
+
+use std::fs;
+
+use program::{Program, ask, directory, put, run};
+
+const ANYWHERE: &str = "\
+[listeners.mqtt]
+addr = \"127.0.0.1:0\"
+[listeners.ws]
+addr = \"127.0.0.1:0\"
+[listeners.mqtts]
+enabled = false
+[listeners.wss]
+enabled = false
+[listeners.http]
+addr = \"127.0.0.1:0\"
+";
+
+#[test]
+fn a_wrong_configuration_is_refused_as_a_whole_with_exit_code_78() {
+    let place = directory();
+    let file =
+        put(&place, "wrong.toml", "[limits]\nreceive_maximum = 0\ncolour = 1\n[auth]\npassword_file = \"/nowhere\"\n");
+    for arguments in [vec!["--config", &file], vec!["check", &file]] {
+        let ended = run(&place, &arguments, "");
+        assert_eq!(ended.code, Some(78), "{}", ended.errors);
+        assert_eq!(ended.errors.lines().count(), 3, "every mistake is on its own line: {}", ended.errors);
+        for expected in [
+            "wrong.toml:2: limits.receive_maximum = 0: ",
+            "wrong.toml:3: limits.colour",
+            "wrong.toml:5: auth.password_file",
+        ] {
+            assert!(ended.errors.contains(expected), "{expected} in {}", ended.errors);
+        }
+    }
+}
+
+#[test]
+fn the_sample_configuration_has_nothing_wrong() {
+    let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/config/heraldmq.toml");
+    let ended = run(&directory(), &["check", sample], "");
+    assert_eq!((ended.code, ended.errors.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn it_says_where_it_listens_and_ends_cleanly_on_either_signal() {
+    for signal in [program::Signal::Interrupt, program::Signal::Terminate] {
+        let place = directory();
+        let mut program = Program::start(&place, &put(&place, "c.toml", ANYWHERE));
+        let http = program.address("http");
+        assert!(ask(http, "GET", "/health", "").contains("\"status\":\"running\""));
+        assert!(ask(http, "GET", "/metrics", "").contains("heraldmq_build_info{version="));
+        program.signal(signal);
+        assert_eq!(program.wait(), Some(0));
+    }
+}
+
+#[test]
+fn a_taken_port_is_an_error_and_not_a_running_broker() {
+    let place = directory();
+    let program = Program::start(&place, &put(&place, "c.toml", ANYWHERE));
+    let taken = ANYWHERE.replace(
+        "[listeners.http]\naddr = \"127.0.0.1:0\"",
+        &format!("[listeners.http]\naddr = \"{}\"", program.address("http")),
+    );
+    let ended = run(&place, &["--config", &put(&place, "taken.toml", &taken)], "");
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.errors.contains("listeners.http: cannot listen on 127.0.0.1:"), "{}", ended.errors);
+}
+
+#[test]
+fn a_reload_takes_everything_or_nothing() {
+    let place = directory();
+    let file = put(&place, "c.toml", ANYWHERE);
+    let program = Program::start(&place, &file);
+    put(&place, "c.toml", &format!("{ANYWHERE}[log]\nlevel = \"debug\"\n[cores]\nthreads = 1000000\n"));
+    program.signal(program::Signal::HangUp);
+    program.wait_for_log("reload refused, nothing changed");
+    program.wait_for_log("c.toml:14: cores.threads = 1000000: expected");
+    put(&place, "c.toml", &format!("{ANYWHERE}[log]\nlevel = \"debug\"\n[cores]\nthreads = 3\n"));
+    program.signal(program::Signal::HangUp);
+    program.wait_for_log("cores.threads was 0 and is 3 (takes effect: restart)");
+    program.wait_for_log("log.level was \"info\" and is \"debug\" (takes effect: live)");
+    program.wait_for_log("restart_needed=true");
+}
+
+#[test]
+fn the_log_level_is_changed_while_it_runs() {
+    let place = directory();
+    for (before, after) in [("info", "error"), ("error", "info")] {
+        let text = format!("{ANYWHERE}[log]\nlevel = \"{before}\"\n");
+        let mut program = Program::start(&place, &put(&place, "c.toml", &text));
+        let http = program.address("http");
+        assert!(ask(http, "PUT", "/log/level", "no such=thing=at all").starts_with("HTTP/1.1 400"));
+        assert!(ask(http, "PUT", "/log/level", after).starts_with("HTTP/1.1 200"));
+        program.signal(program::Signal::Interrupt);
+        assert_eq!(program.wait(), Some(0));
+        assert_eq!(program.log().contains("stopped"), after == "info", "{}", program.log());
+    }
+}
+
+#[test]
+fn certificates_and_passwords_are_made_by_the_program_itself() {
+    let place = directory();
+    assert_eq!(run(&place, &["certs"], "").code, Some(0));
+    assert_eq!(run(&place, &["passwd", "users", "alice"], "secret\n").code, Some(0));
+    let text = "[auth]\npassword_file = \"users\"\nacl_file = \"acl\"\n";
+    put(&place, "acl", "allow both a/#\nallow nothing b\n");
+    let file = put(&place, "c.toml", text);
+    let ended = run(&place, &["check", &file], "");
+    assert_eq!(ended.code, Some(78));
+    assert!(ended.errors.contains("acl:2: "), "{}", ended.errors);
+    put(&place, "acl", "allow both a/#\n");
+    assert_eq!(run(&place, &["check", &file], "").code, Some(0));
+    fs::write(place.path().join("certs/dev/server.key"), "not a key").unwrap();
+    let ended = run(&place, &["check", &file], "");
+    assert_eq!(ended.code, Some(78));
+    assert!(ended.errors.contains("listeners.mqtts: certs/dev/server.key: "), "{}", ended.errors);
+    assert_eq!(run(&place, &["passwd", "--delete", "users", "bob"], "").code, Some(1));
+    assert_eq!(run(&place, &["passwd", "--delete", "users", "alice"], "").code, Some(0));
+}
+
+#[test]
+fn an_unknown_environment_variable_is_a_mistake() {
+    let place = directory();
+    let file = put(&place, "c.toml", ANYWHERE);
+    let ended = program::run_with(&place, &["check", &file], "", &[("HERALDMQ_LIMITS_RECIEVE_MAXIMUM", "7")]);
+    assert_eq!(ended.code, Some(78));
+    assert!(ended.errors.contains("environment variable HERALDMQ_LIMITS_RECIEVE_MAXIMUM: there is no such setting"));
+}
