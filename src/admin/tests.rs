@@ -10,12 +10,18 @@ struct Running {
     addr: SocketAddr,
     levels: Arc<Mutex<Vec<String>>>,
     stop: watch::Sender<bool>,
+    certificates: Option<Arc<Certificates>>,
     runtime: tokio::runtime::Runtime,
 }
 
 fn start(health: Health) -> Running {
+    start_with(health, None)
+}
+
+fn start_with(health: Health, tls: Option<TlsFiles>) -> Running {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let endpoint = Endpoint::bind(&Options { addr: ([127, 0, 0, 1], 0).into(), tls: None }).unwrap();
+    let endpoint = Endpoint::bind(&Options { addr: ([127, 0, 0, 1], 0).into(), tls }).unwrap();
+    let certificates = endpoint.certificates();
     let levels = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&levels);
     let admin = Admin {
@@ -32,7 +38,7 @@ fn start(health: Health) -> Running {
     let (stop, stopped) = watch::channel(false);
     let addr = endpoint.addr().unwrap();
     runtime.spawn(endpoint.serve(Arc::new(admin), stopped));
-    Running { addr, levels, stop, runtime }
+    Running { addr, levels, stop, certificates, runtime }
 }
 
 fn ask(addr: SocketAddr, request: &str) -> String {
@@ -103,4 +109,59 @@ fn stopping_closes_the_socket_and_idle_connections() {
     idle.read_to_end(&mut rest).unwrap();
     drop(running.runtime);
     assert!(TcpStream::connect(running.addr).is_err());
+}
+
+/// A new certificate in `dir` and the files that hold it.
+fn certificate(dir: &std::path::Path) -> (TlsFiles, rustls_pki_types::CertificateDer<'static>) {
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let files = TlsFiles { certificate: dir.join("a.pem"), key: dir.join("a.key") };
+    std::fs::write(&files.certificate, made.cert.pem()).unwrap();
+    std::fs::write(&files.key, made.signing_key.serialize_pem()).unwrap();
+    (files, made.cert.der().clone())
+}
+
+/// Asks over TLS as somebody who trusts `trusted` and nothing else.
+fn ask_securely(running: &Running, trusted: &rustls_pki_types::CertificateDer<'static>) -> std::io::Result<String> {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs};
+    let mut roots = RootCertStore::empty();
+    roots.add(trusted.clone()).unwrap();
+    let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    running.runtime.block_on(async {
+        let stream = tokio::net::TcpStream::connect(running.addr).await?;
+        let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+        let mut stream = connector.connect("localhost".try_into().unwrap(), stream).await?;
+        stream.write_all(b"GET /version HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        Ok(answer)
+    })
+}
+
+#[test]
+fn https_shows_the_certificate_in_use_and_a_replaced_one_from_the_next_connection_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let (files, first) = certificate(dir.path());
+    let running = start_with(Health::Running, Some(files));
+    assert!(ask_securely(&running, &first).unwrap().ends_with("{\"version\":\"9.9.9\"}"));
+    let (files, second) = certificate(dir.path());
+    assert!(ask_securely(&running, &second).is_err(), "not before it is replaced");
+    running.certificates.as_ref().unwrap().replace(Certificates::read(&files).unwrap());
+    assert!(ask_securely(&running, &second).is_ok());
+    assert!(ask_securely(&running, &first).is_err());
+}
+
+#[test]
+fn a_key_that_does_not_fit_is_refused_with_the_name_of_a_file() {
+    let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let ((one, _), (other, _)) = (certificate(one.path()), certificate(other.path()));
+    let mixed = TlsFiles { certificate: one.certificate.clone(), key: other.key };
+    let error = Certificates::load(&mixed).unwrap_err().to_string();
+    assert!(error.starts_with(&one.certificate.display().to_string()), "{error}");
+    let missing = TlsFiles { certificate: one.certificate, key: "/nowhere/a.key".into() };
+    assert!(Certificates::load(&missing).unwrap_err().to_string().starts_with("/nowhere/a.key: "));
 }

@@ -13,6 +13,7 @@ mod board;
 mod catalogue;
 mod counters;
 mod page;
+mod process;
 
 pub use board::Board;
 pub use catalogue::{

@@ -1,12 +1,13 @@
 //! The page a scraper reads: the sum of all cores in the text format of Prometheus.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use metrics::{Counter, Gauge, Key, KeyName, Label, Level, Metadata, Recorder, SharedString, Unit as ExportedUnit};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
 use super::catalogue::{CATALOGUE, Family, Kind, Unit};
-use super::{Board, SERIES};
+use super::{Board, SERIES, process};
 
 /// What does not change while the process lives, shown as labels of `heraldmq_build_info`.
 #[derive(Debug, Clone)]
@@ -22,6 +23,7 @@ pub struct Page {
     board: Arc<Board>,
     handles: Vec<Handle>,
     exporter: PrometheusHandle,
+    started: SystemTime,
 }
 
 enum Handle {
@@ -49,7 +51,7 @@ impl Page {
         let name = "heraldmq_build_info";
         recorder.describe_gauge(KeyName::from(name), None, SharedString::const_str("Always 1: what is running."));
         recorder.register_gauge(&Key::from_parts(name, labels), &metadata()).set(1.0);
-        Self { board, handles, exporter: recorder.handle() }
+        Self { board, handles, exporter: recorder.handle(), started: SystemTime::now() }
     }
 
     /// The page as it is now.
@@ -61,7 +63,9 @@ impl Page {
                 Handle::Gauge(gauge) => gauge.set(*value as f64),
             }
         }
-        self.exporter.render()
+        let mut page = self.exporter.render();
+        process::render(&mut page, self.started);
+        page
     }
 }
 

@@ -3,7 +3,7 @@
 //! *Architecture invariant:* the only room that knows all others, and nothing but their doors: no rule of MQTT, no routing and
 //! no loop over clients lives here.
 //!
-//! Start with [`run`], then `lifecycle.rs` and `reload.rs`.
+//! Start with [`run`], then `lifecycle.rs` and `reload.rs`. What an operator sees of it is in `src/docs/operating.md`.
 
 mod announce;
 #[expect(dead_code, reason = "the cores are started here as soon as there is a store to give them")]
