@@ -36,7 +36,7 @@ use password::Users;
 /// This room's options.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Options {
-    /// Users and the hashes of their passwords; `None` = nobody has a user name.
+    /// Users and the hashes of their passwords; `None` = user names are not checked and count for nothing.
     pub password_file: Option<PathBuf>,
     /// Rules who may do what; `None` = everybody may do everything.
     pub acl_file: Option<PathBuf>,
@@ -88,6 +88,10 @@ impl Files {
         })
     }
 
+    fn anonymous(&self, client: &str) -> Admitted {
+        Ok((Identity::default(), self.permissions(None, client)?))
+    }
+
     fn permissions(&self, user: Option<&str>, client: &str) -> Result<Arc<Permissions>, ReasonCode> {
         match &self.acl {
             None => Ok(Arc::clone(&self.everything)),
@@ -132,15 +136,16 @@ impl Auth {
         Arc::new(Rules { allow_anonymous, methods, anonymous_may })
     }
 
-    /// Checks a user name and password. `answer` is called once, from a thread of the pool or at once: with
+    /// Checks a user name and password. Without a password file there is nothing to check them by: the name counts for nothing, and
+    /// the client is one of the anonymous ones, which every listener lets in then. `answer` is called once, from a thread of the pool or at once: with
     /// `BadUserNameOrPassword`, with `ServerBusy` when too many wait, with `NotAuthorized` or `ClientIdentifierNotValid` where a
     /// name would change the meaning of a rule.
     pub fn authenticate(&self, credentials: Credentials, answer: Box<dyn FnOnce(Admitted) + Send>) {
         let files = self.files.load_full();
+        let Some(users) = &files.users else { return answer(files.anonymous(&credentials.client)) };
         let (Some(user), Some(password)) = (credentials.user_name, credentials.password) else {
             return answer(Err(ReasonCode::BadUserNameOrPassword));
         };
-        let Some(users) = &files.users else { return answer(Err(ReasonCode::BadUserNameOrPassword)) };
         let hash = users.hash(&user);
         let client = credentials.client;
         self.checker.check(check::Question { user: user.clone(), password, hash }, move |right| {

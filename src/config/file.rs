@@ -240,7 +240,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         path: "auth.password_file",
         kind: Kind::Path,
-        initial: Initial::Absent("no client with a user name is let in"),
+        initial: Initial::Absent("a user name is not checked and counts for nothing: its client is an anonymous one"),
         unit: "",
         reload: Reload::Live,
         doc: "File with users and the hashes of their passwords, written by `heraldmq passwd`. Read again on reload.",
