@@ -3,8 +3,8 @@
 //! [`Endpoint::bind`] opens the socket, so that a taken port is an error of the start and not of some task; then
 //! [`Endpoint::serve`] answers on the runtime it is awaited on.
 //!
-//! *Architecture invariant:* handlers parse, ask a value they were handed ([`Admin`]), and answer. Nothing here is on the way of a
-//! message, and nothing here decides anything about clients.
+//! *Architecture invariant:* handlers parse, ask a value they were handed ([`Admin`]), and answer. Nothing here is on
+//! the way of a message, and nothing here decides anything about clients.
 //!
 //! Start with `routes.rs`.
 

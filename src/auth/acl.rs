@@ -11,8 +11,8 @@
 //! allow both biz/+/user/%u/#
 //! ```
 //!
-//! A client's rules are those under the headings that fit it, in the order of the file; the first that fits decides, and what none
-//! allows is denied. `%u` is the user name and `%c` the Client Identifier.
+//! A client's rules are those under the headings that fit it, in the order of the file; the first that fits decides,
+//! and what none allows is denied. `%u` is the user name and `%c` the Client Identifier.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -56,8 +56,9 @@ struct Line {
 #[derive(Debug)]
 pub(super) struct Acl {
     lines: Vec<Line>,
-    /// What those may do whose rules have no placeholder, shared by all their connections: users with a heading of their
-    /// own, all other users, and anonymous clients. `None` where a placeholder has to be filled in for each connection.
+    /// What those may do whose rules have no placeholder, shared by all their connections: users with a heading of
+    /// their own, all other users, and anonymous clients. `None` where a placeholder has to be filled in for each
+    /// connection.
     named: HashMap<Box<str>, Option<Arc<Permissions>>>,
     unnamed: Option<Arc<Permissions>>,
     anonymous: Option<Arc<Permissions>>,
@@ -169,8 +170,8 @@ fn parse_rule(allow: bool, text: &str) -> Result<Rule, String> {
     Ok(Rule { allow, action, filter: filter.into() })
 }
 
-/// The rule with its placeholders filled in; `None` where one has no value and the rule allows: what is not there is not allowed. A
-/// rule that denies keeps its meaning for every value instead.
+/// The rule with its placeholders filled in; `None` where one has no value and the rule allows: what is not there is
+/// not allowed. A rule that denies keeps its meaning for every value instead.
 fn filled(rule: &Rule, user: &str, client: &str) -> Result<Option<Rule>, ReasonCode> {
     let mut levels = Vec::new();
     for level in rule.filter.split('/') {
@@ -212,7 +213,8 @@ fn fill(level: &str, user: &str, client: &str) -> String {
     text
 }
 
-/// Whether a value put into a filter stays one part of one level: no wildcard, no further level, no topic of the broker itself.
+/// Whether a value put into a filter stays one part of one level: no wildcard, no further level, no topic of the broker
+/// itself.
 fn harmless(value: &str) -> bool {
     !value.starts_with('$') && !value.chars().any(|c| matches!(c, '+' | '#' | '/') || c.is_control())
 }

@@ -1,11 +1,11 @@
 //! Who are you, and what may you do: from credentials to an [`Identity`] and its [`Permissions`].
 //!
-//! A password file says who is known, an ACL file what each may do. Both are read whole ([`Files`]), so a reload takes all of
-//! it or nothing. A password is checked on a pool of threads, because its hash is slow on purpose, and the answer comes through
-//! a closure; a SCRAM exchange is cheap and is answered at once.
+//! A password file says who is known, an ACL file what each may do. Both are read whole ([`Files`]), so a reload takes
+//! all of it or nothing. A password is checked on a pool of threads, because its hash is slow on purpose, and the
+//! answer comes through a closure; a SCRAM exchange is cheap and is answered at once.
 //!
-//! *Architecture invariant:* nobody here blocks a core, and no error, log line or debug output holds a secret. An unknown user and a
-//! wrong password take the same time and get the same answer.
+//! *Architecture invariant:* nobody here blocks a core, and no error, log line or debug output holds a secret. An
+//! unknown user and a wrong password take the same time and get the same answer.
 //!
 //! Start with [`Auth`], then `password.rs`, `scram.rs`, `acl.rs`.
 
@@ -136,10 +136,10 @@ impl Auth {
         Arc::new(Rules { allow_anonymous, methods, anonymous_may })
     }
 
-    /// Checks a user name and password. Without a password file there is nothing to check them by: the name counts for nothing, and
-    /// the client is one of the anonymous ones, which every listener lets in then. `answer` is called once, from a thread of the pool or at once: with
-    /// `BadUserNameOrPassword`, with `ServerBusy` when too many wait, with `NotAuthorized` or `ClientIdentifierNotValid` where a
-    /// name would change the meaning of a rule.
+    /// Checks a user name and password. Without a password file there is nothing to check them by: the name counts for
+    /// nothing, and the client is one of the anonymous ones, which every listener lets in then. `answer` is called
+    /// once, from a thread of the pool or at once: with `BadUserNameOrPassword`, with `ServerBusy` when too many wait,
+    /// with `NotAuthorized` or `ClientIdentifierNotValid` where a name would change the meaning of a rule.
     pub fn authenticate(&self, credentials: Credentials, answer: Box<dyn FnOnce(Admitted) + Send>) {
         let files = self.files.load_full();
         let Some(users) = &files.users else { return answer(files.anonymous(&credentials.client)) };
@@ -153,8 +153,8 @@ impl Auth {
         });
     }
 
-    /// Takes one step of enhanced authentication: `data` is what the client sent with CONNECT or AUTH. The exchange lives in
-    /// `state` between the steps, `None` before the first.
+    /// Takes one step of enhanced authentication: `data` is what the client sent with CONNECT or AUTH. The exchange
+    /// lives in `state` between the steps, `None` before the first.
     pub fn exchange(
         &self,
         state: &mut Option<Box<Exchange>>,

@@ -1,8 +1,8 @@
 //! The password file: who is known, and how each proves it.
 //!
-//! One user per line: `name:$argon2id$…` and, for SCRAM, `:SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>` with the
-//! binary parts in base64. Empty lines and lines that begin with `#` are skipped, but for one: the secret from which the salts of
-//! unknown users are made, so that they stay the same when the program is started again.
+//! One user per line: `name:$argon2id$…` and, for SCRAM, `:SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>`
+//! with the binary parts in base64. Empty lines and lines that begin with `#` are skipped, but for one: the secret from
+//! which the salts of unknown users are made, so that they stay the same when the program is started again.
 
 use std::collections::HashMap;
 use std::os::unix::fs::PermissionsExt as _;

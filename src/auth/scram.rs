@@ -5,8 +5,8 @@
 //!    └────────────────client-first──────────────▲
 //! ```
 //!
-//! An exchange is a value between two packets: nothing is kept anywhere else, and a step never waits. For a user who is not known
-//! it goes on to the end and fails there, with a salt that is always the same.
+//! An exchange is a value between two packets: nothing is kept anywhere else, and a step never waits. For a user who is
+//! not known it goes on to the end and fails there, with a salt that is always the same.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;

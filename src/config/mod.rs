@@ -2,23 +2,25 @@
 //! the other rooms.
 //!
 //! [`file::SETTINGS`] declares every setting once; reading, the environment, the sample file and the reference page all
-//! follow from it. [`load`] reports every mistake at once, with key, place and the value found, and either gives a whole
-//! [`Config`] or nothing.
+//! follow from it. [`load`] reports every mistake at once, with key, place and the value found, and either gives a
+//! whole [`Config`] or nothing.
 //!
-//! *Architecture invariant:* no room imports this one but `server` and the program itself: a room's options belong to the room, and
-//! this room fills them in. Nothing here opens a socket or starts anything.
+//! *Architecture invariant:* no room imports this one but `server` and the program itself: a room's options belong to
+//! the room, and this room fills them in. Nothing here opens a socket or starts anything.
 //!
-//! Start with `file.rs` (what may be written), then `resolve.rs` (what is meant).
+//! Start with `file.rs` (what may be written), then `options.rs` (what is meant) and `resolve.rs`
+//! (from one to the other).
 
 pub mod file;
 mod mistake;
+mod options;
 mod read;
 pub mod reference;
 pub mod reload;
 mod resolve;
 
 pub use mistake::{Mistake, Mistakes, Place};
-pub use resolve::{Config, Intake, Listener, Log, LogFormat, StoreMode};
+pub use options::{Config, Intake, Listener, Log, LogFormat, StoreMode};
 
 use std::ffi::OsString;
 use std::path::Path;

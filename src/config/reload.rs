@@ -1,7 +1,7 @@
 //! What changed between two configurations, and when each change takes effect.
 
 use super::file::{Reload, SETTINGS, Setting};
-use super::resolve::Config;
+use super::options::Config;
 
 /// One setting that has another value now.
 #[derive(Debug, Clone, Copy)]

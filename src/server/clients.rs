@@ -84,7 +84,8 @@ impl Clients {
         Ok(FreshTls(self.entrances.iter().map(read).collect::<Result<_, _>>()?))
     }
 
-    /// Puts certificates, limits and rules in force: for the next connection, and permissions for those that are open too.
+    /// Puts certificates, limits and rules in force: for the next connection, and permissions for those that are open
+    /// too.
     pub(super) fn put_in_force(&self, config: &Config, certificates: FreshTls) {
         for (entrance, fresh) in self.entrances.iter().zip(certificates.0) {
             if let Some(fresh) = fresh {

@@ -1,7 +1,7 @@
 //! Composition: builds the rooms in order, wires them, and runs until a signal.
 //!
-//! *Architecture invariant:* the only room that knows all others, and nothing but their doors: no rule of MQTT, no routing and
-//! no loop over clients lives here.
+//! *Architecture invariant:* the only room that knows all others, and nothing but their doors: no rule of MQTT, no
+//! routing and no loop over clients lives here.
 //!
 //! Start with [`run`], then `lifecycle.rs` and `reload.rs`. What an operator sees of it is in `src/docs/operating.md`.
 

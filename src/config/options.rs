@@ -1,0 +1,93 @@
+//! A configuration as it is meant: nothing optional is left but what may be absent.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::net::ListenerOptions;
+use crate::session::Limits;
+use crate::{admin, auth};
+
+/// A whole configuration, checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Directory for what survives the process.
+    pub data_dir: PathBuf,
+    /// Where MQTT is spoken: the listeners that are on.
+    pub listeners: Vec<Listener>,
+    /// Where operators ask; `None` = nowhere.
+    pub http: Option<admin::Options>,
+    /// What a session allows and announces.
+    pub limits: Arc<Limits>,
+    /// What is let in at all.
+    pub intake: Intake,
+    /// Who may connect, and what they may do.
+    pub auth: auth::Options,
+    /// What survives the process.
+    pub store_mode: StoreMode,
+    /// Threads that serve clients, at least 1.
+    pub threads: usize,
+    /// What is logged, and how.
+    pub log: Log,
+    /// What the operator should know about what was resolved, one sentence each.
+    pub notes: Vec<String>,
+    /// Every setting's value as it would be written, for the reload report; empty where there is none.
+    pub values: BTreeMap<&'static str, String>,
+}
+
+/// One endpoint for clients.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listener {
+    /// Where, and what is spoken.
+    pub endpoint: ListenerOptions,
+    /// Whether clients without user name are let in.
+    pub allow_anonymous: bool,
+}
+
+/// What is let in at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Intake {
+    /// Network connections at one time.
+    pub connections_max: usize,
+    /// From accept to a complete CONNECT.
+    pub connect_timeout: Duration,
+    /// Largest packet before authentication, bytes.
+    pub preauth_bytes_max: usize,
+    /// Topics that may have a retained message.
+    pub retained_messages_max: usize,
+}
+
+/// When an acknowledgement is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoreMode {
+    /// When the message was routed.
+    Memory,
+}
+
+impl StoreMode {
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            StoreMode::Memory => "memory",
+        }
+    }
+}
+
+/// What is logged, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// A level, or a filter per module.
+    pub level: String,
+    /// How a line looks.
+    pub format: LogFormat,
+}
+
+/// How a log line looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines, one object per line.
+    Json,
+}
