@@ -30,7 +30,7 @@ test: test-rust test-clients ## every test: the crate's own, then real MQTT clie
 test-rust: tools
 	@.ci/cache restore debug
 	$(ROCKSDB) if $(CARGO) nextest --version >/dev/null 2>&1; \
-	then $(CARGO) nextest run --locked --no-fail-fast && $(CARGO) test --locked --doc; \
+	then $(CARGO) test --locked --doc && $(CARGO) nextest run --locked --no-fail-fast; \
 	else $(CARGO) test --locked --no-fail-fast; fi
 
 test-clients: tools
