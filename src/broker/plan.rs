@@ -1,7 +1,10 @@
 //! Who gets a message, and how: the result of routing.
 
+use std::sync::Arc;
+
 use smallvec::SmallVec;
 
+use super::seat::Seat;
 use crate::mqtt::QoS;
 use crate::store::Recipient;
 
@@ -22,13 +25,27 @@ pub struct Target {
     pub subscription_ids: SmallVec<[u32; 2]>,
 }
 
+/// A durable session that gets a message, before it is known where it sits.
+///
+/// Whether a client is connected is asked only after the message lies in its queue: one that comes back before that reads its
+/// queue too early to find the message, but has its seat by then; one that comes back later finds it in the queue.
+#[derive(Debug)]
+pub struct Stored {
+    /// Its seat.
+    pub seat: Arc<Seat>,
+    /// How it gets the message; slot and generation are filled in by [`Plan::seat_stored`].
+    pub target: Target,
+}
+
 /// Where one message goes. Kept by a core and used again for each message.
 #[derive(Debug, Default)]
 pub struct Plan {
-    /// Connected clients, by core.
+    /// Connected clients, by core; those with a durable copy only after [`Plan::seat_stored`].
     pub by_core: Vec<Vec<Target>>,
     /// Durable sessions in whose queues it waits.
     pub recipients: Vec<Recipient>,
+    /// The same sessions, to be looked up once the message is appended.
+    pub stored: Vec<Stored>,
     /// Sessions it matched.
     pub matched: usize,
     /// QoS 0 copies for durable sessions without a connection: they are not kept.
@@ -45,7 +62,20 @@ impl Plan {
     pub fn clear(&mut self) {
         self.by_core.iter_mut().for_each(Vec::clear);
         self.recipients.clear();
+        self.stored.clear();
         self.matched = 0;
         self.absent = 0;
+    }
+
+    /// The message lies in the queues: adds those of their owners that are connected now to `by_core`.
+    pub fn seat_stored(stored: &mut Vec<Stored>, by_core: &mut [Vec<Target>]) {
+        for Stored { seat, mut target } in stored.drain(..) {
+            let Some(address) = seat.address() else { continue };
+            target.slot = address.slot;
+            target.generation = address.generation;
+            if let Some(targets) = by_core.get_mut(usize::from(address.core)) {
+                targets.push(target);
+            }
+        }
     }
 }

@@ -1,10 +1,12 @@
 //! From a message to a [`Plan`]: every matching subscription, merged to one copy per session.
 
+use std::sync::Arc;
+
 use smallvec::SmallVec;
 
 use super::Broker;
 use super::index::Interest;
-use super::plan::{Plan, Target};
+use super::plan::{Plan, Stored, Target};
 use super::seat::{Address, Seat};
 use crate::identity::SessionId;
 use crate::message::Message;
@@ -16,7 +18,8 @@ use crate::store::Recipient;
 struct Hit {
     session: SessionId,
     address: Option<Address>,
-    durable: bool,
+    /// Its seat, if it is durable: where it sits is asked again once the message is stored.
+    durable: Option<Arc<Seat>>,
     /// A shared subscription's copy is its own and is not merged with others [MQTT-4.8.2-3].
     shared: bool,
     qos: QoS,
@@ -71,11 +74,11 @@ fn merge(hits: &mut Vec<Hit>) {
 }
 
 impl Hit {
-    fn new(seat: &Seat, interest: Interest, shared: bool, message: &Message) -> Self {
+    fn new(seat: &Arc<Seat>, interest: Interest, shared: bool, message: &Message) -> Self {
         Self {
             session: seat.session,
             address: seat.address(),
-            durable: seat.is_durable(),
+            durable: seat.is_durable().then(|| Arc::clone(seat)),
             shared,
             qos: interest.qos.min(message.qos),
             // Retain As Published decides [MQTT-3.3.1-12] [MQTT-3.3.1-13].
@@ -85,31 +88,32 @@ impl Hit {
     }
 
     fn into_plan(self, plan: &mut Plan) {
-        let stored = self.durable && self.qos > QoS::AtMostOnce;
-        if stored {
-            plan.recipients.push(Recipient {
-                session: self.session,
-                qos: self.qos,
-                retain: self.retain,
-                subscription_ids: self.subscription_ids.to_vec(),
-            });
-        }
-        match self.address {
-            Some(address) => {
-                let target = Target {
-                    slot: address.slot,
-                    generation: address.generation,
+        let (slot, generation) = self.address.map_or((0, 0), |address| (address.slot, address.generation));
+        let mut target = Target {
+            slot,
+            generation,
+            qos: self.qos,
+            retain: self.retain,
+            stored: false,
+            subscription_ids: self.subscription_ids,
+        };
+        match (self.durable, self.address) {
+            (Some(seat), _) if self.qos > QoS::AtMostOnce => {
+                target.stored = true;
+                plan.recipients.push(Recipient {
+                    session: self.session,
                     qos: self.qos,
                     retain: self.retain,
-                    stored,
-                    subscription_ids: self.subscription_ids,
-                };
+                    subscription_ids: target.subscription_ids.to_vec(),
+                });
+                plan.stored.push(Stored { seat, target });
+            }
+            (_, Some(address)) => {
                 if let Some(targets) = plan.by_core.get_mut(usize::from(address.core)) {
                     targets.push(target);
                 }
             }
-            None if !stored => plan.absent += 1,
-            None => {}
+            (_, None) => plan.absent += 1,
         }
     }
 }

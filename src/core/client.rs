@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::access::Permissions;
 use crate::auth::Exchange;
-use crate::broker::plan::Target;
+use crate::broker::plan::{Stored, Target};
 use crate::broker::seat::Seat;
 use crate::clock::Moment;
 use crate::identity::{ClientId, Ticket};
@@ -17,6 +17,9 @@ use crate::session::{Owed, Session};
 use crate::threshold::{Claim, Claimed, Threshold};
 
 use super::door::Door;
+
+/// Answers owed to one client above which it is not read: it publishes faster than the store can promise.
+const PENDING_MAX: usize = 4096;
 
 /// A client: the entry of a slot.
 #[derive(Debug)]
@@ -126,6 +129,7 @@ pub(super) struct Held {
     pub(super) message: Arc<Message>,
     pub(super) ticket: Ticket,
     pub(super) by_core: Vec<Vec<Target>>,
+    pub(super) stored: Vec<Stored>,
 }
 
 impl Client {
@@ -165,7 +169,10 @@ impl Client {
     pub(super) fn listens(&self) -> bool {
         match &self.stage {
             Stage::Entering(entering) => matches!(entering.waits_for, WaitsFor::Client),
-            Stage::Open(_) => self.unsent_bytes() <= self.door.limits.load().out_bytes_max.saturating_mul(2),
+            Stage::Open(_) => {
+                self.pending.len() < PENDING_MAX
+                    && self.unsent_bytes() <= self.door.limits.load().out_bytes_max.saturating_mul(2)
+            }
             Stage::Closing { .. } => false,
         }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::client::{Held, Stage};
 use super::{Core, Mail};
-use crate::broker::plan::Target;
+use crate::broker::plan::{Plan, Target};
 use crate::broker::seat::Address;
 use crate::identity::Ticket;
 use crate::message::Message;
@@ -64,8 +64,9 @@ impl Core {
         let mut held = None;
         if message.qos == QoS::ExactlyOnce && ticket > broker.store.durable() {
             let by_core = plan.by_core.iter_mut().map(std::mem::take).collect();
-            held = Some(Box::new(Held { message, ticket, by_core }));
+            held = Some(Box::new(Held { message, ticket, by_core, stored: std::mem::take(&mut plan.stored) }));
         } else {
+            Plan::seat_stored(&mut plan.stored, &mut plan.by_core);
             self.deliver_plan(&message, ticket, &mut plan.by_core);
         }
         plan.clear();
@@ -95,6 +96,7 @@ impl Core {
         if self.shared.broker.store.failed(held.ticket) {
             return; // its publisher is not acknowledged and sends it again
         }
+        Plan::seat_stored(&mut held.stored, &mut held.by_core);
         self.deliver_plan(&held.message, held.ticket, &mut held.by_core);
     }
 

@@ -96,6 +96,7 @@ impl Core {
                 self.recorded(address.slot, durable);
             }
             self.settle_durable(address.slot);
+            self.resume_reading(address.slot);
             if self.clients.at(address).is_some_and(|client| client.waits_for_store()) {
                 self.wait_for_store(address.slot);
             }

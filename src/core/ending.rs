@@ -77,11 +77,10 @@ impl Core {
         if lives {
             let ends = self.session_end(farewell.session_expiry_s);
             let ends_wall_ms = ends.map(|at| self.now.wall_ms + at.ms_since(self.now.moment));
-            let change = Change::Expiry { expiry_s: farewell.session_expiry_s };
-            broker.append(vec![
-                Record::Edit(seat.session, change),
-                Record::Leave { session: seat.session, ends_wall_ms },
-            ]);
+            let mut changes = farewell.changes;
+            changes.push(Change::Expiry { expiry_s: farewell.session_expiry_s });
+            let edits = changes.into_iter().map(|change| Record::Edit(seat.session, change));
+            broker.append(edits.chain([Record::Leave { session: seat.session, ends_wall_ms }]).collect());
             broker.directory.leave(seat, address, true);
             self.plan_ending(seat, will, ends);
         } else {
@@ -177,8 +176,14 @@ impl Core {
         let Stage::Entering(entering) = &client.stage else { return };
         let session_expiry_s = entering.session_expiry_s;
         let Some(seat) = client.seat.take() else { return };
-        let farewell =
-            Farewell { disconnect: None, session_expiry_s, will: None, subscriptions: Vec::new(), lost_messages: 0 };
+        let farewell = Farewell {
+            disconnect: None,
+            session_expiry_s,
+            changes: Vec::new(),
+            will: None,
+            subscriptions: Vec::new(),
+            lost_messages: 0,
+        };
         self.settle_session(slot, &seat, farewell, true);
     }
 

@@ -22,6 +22,8 @@ pub struct Desk<'a> {
 pub struct Receipt {
     pub(super) packet_id: PacketId,
     pub(super) qos: QoS,
+    /// A QoS 2 message that was received before: nothing changes.
+    pub(super) repeated: bool,
 }
 
 impl Receipt {
@@ -201,6 +203,8 @@ pub struct Farewell {
     pub disconnect: Option<ReasonCode>,
     /// Seconds the session lives on; 0 = it ended with the connection. `u32::MAX` = never expires.
     pub session_expiry_s: u32,
+    /// Edits to save before the session is left: the identifiers of what is unfinished.
+    pub changes: Vec<Change>,
     /// The will that is to be published: at once if its delay or the session's life is 0, else after the smaller of the two [MQTT-3.1.2-8].
     pub will: Option<Will>,
     /// Subscriptions to take out of the index if the session ended.

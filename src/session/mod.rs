@@ -11,9 +11,21 @@
 //!
 //! Start with [`Effect`] and [`Owed`] in `effect.rs`, then `publish.rs` (in) and `deliver.rs` (out).
 
+mod alias;
+mod deliver;
 pub mod effect;
+mod ending;
+mod feed;
+mod inflight;
+mod keep_alive;
 pub mod limits;
+mod proof;
+mod publish;
+mod received;
 pub mod saved;
+mod subscribe;
+#[cfg(test)]
+mod tests;
 
 pub use effect::{Desk, DropReason, Effect, Ending, Farewell, Owed, Receipt, Taken, Violation, Wanted};
 pub use limits::Limits;
@@ -21,12 +33,19 @@ pub use saved::{Change, Options, OutState, Page, Queued, Saved, SavedOut, SavedS
 
 use std::sync::Arc;
 
+use alias::{AliasesIn, AliasesOut};
+use deliver::Turn;
+use feed::Feed;
+use inflight::Inflight;
+use keep_alive::KeepAlive;
+use proof::Proof;
+use received::Received;
+
 use crate::access::Permissions;
 use crate::clock::{Moment, Now};
 use crate::identity::{ClientId, Origin, Ticket};
 use crate::message::Message;
-use crate::mqtt::publish::Templates;
-use crate::mqtt::{Packet, PacketId, Peer, PublishView, QoS, ReasonCode, Will};
+use crate::mqtt::{Disconnect, Outgoing, Packet, Peer, QoS, ReasonCode, Will};
 
 /// What a session is opened with, after CONNECT was accepted and the Client Identifier claimed.
 #[derive(Debug)]
@@ -84,27 +103,68 @@ pub enum Reauthentication {
 
 /// One client's side of the protocol. See the room's description for how it is driven.
 #[derive(Debug)]
-pub struct Session {}
+pub struct Session {
+    peer: Peer,
+    limits: Arc<Limits>,
+    /// Stands for the Client Identifier in what it publishes.
+    origin: Origin,
+    durable: bool,
+    /// In force, seconds.
+    session_expiry_s: u32,
+    keep_alive: KeepAlive,
+    will: Option<Box<Will>>,
+    proof: Option<Box<Proof>>,
+    aliases_in: Option<Box<AliasesIn>>,
+    aliases_out: Option<Box<AliasesOut>>,
+    /// Filters as the client wrote them, shared with the index.
+    subscriptions: Vec<Arc<str>>,
+    /// Incoming QoS 2 exchanges.
+    received: Received,
+    /// Incoming PUBLISH packets that are not acknowledged yet and not in `received`.
+    unanswered: u32,
+    inflight: Inflight,
+    feed: Feed,
+}
 
-#[allow(unused_variables)]
 impl Session {
-    /// Begins, or resumes: what was unfinished goes out again with its identifiers and in its order [MQTT-4.4.0-1], then the queue is read.
+    /// Begins, or resumes: what was unfinished goes out again with its identifiers and in its order [MQTT-4.4.0-1], then the
+    /// queue is read.
     pub fn open(opening: Opening, limits: &Arc<Limits>, now: Now, desk: &mut Desk<'_>) -> Session {
-        todo!()
+        let window = opening.receive_maximum.min(limits.inflight_max);
+        let feed = match (opening.durable, &opening.saved) {
+            (false, _) => Feed::in_memory(),
+            (true, None) => Feed::live(),
+            (true, Some(_)) => Feed::behind(),
+        };
+        let saved = opening.saved.unwrap_or_default();
+        let aliases_max = opening.topic_alias_maximum.min(limits.topic_alias_out_max);
+        let mut session = Session {
+            peer: opening.peer,
+            limits: Arc::clone(limits),
+            origin: opening.origin,
+            durable: opening.durable,
+            session_expiry_s: opening.session_expiry_s,
+            keep_alive: KeepAlive::new(opening.keep_alive_s, now),
+            will: opening.will.map(Box::new),
+            proof: opening.authentication_method.map(|method| Box::new(Proof::new(method))),
+            aliases_in: None,
+            // None at all where the client allows none [MQTT-3.1.2-27].
+            aliases_out: (aliases_max > 0).then(|| Box::new(AliasesOut::new(aliases_max))),
+            subscriptions: saved.subscriptions.into_iter().map(|saved| saved.filter).collect(),
+            received: saved.received.into_iter().collect(),
+            unanswered: 0,
+            inflight: Inflight::new(window, saved.outgoing),
+            feed,
+        };
+        session.repeat_pubrels(desk);
+        session.read_on(desk);
+        session
     }
 
-    /// A PUBLISH from the client.
-    pub fn handle_publish(
-        &mut self,
-        packet: PublishView<'_>,
-        may: &Permissions,
-        now: Now,
-        desk: &mut Desk<'_>,
-    ) -> Result<(), Ending> {
-        todo!()
-    }
-
-    /// Any other packet from the client. `Err` ends the connection: call [`Session::end`] with it.
+    /// Any other packet from the client.
+    ///
+    /// # Errors
+    /// How the connection has to end: call [`Session::end`] with it.
     pub fn handle_packet(
         &mut self,
         packet: Packet<'_>,
@@ -112,78 +172,91 @@ impl Session {
         now: Now,
         desk: &mut Desk<'_>,
     ) -> Result<(), Ending> {
-        todo!()
+        self.keep_alive.heard(now);
+        match packet {
+            Packet::Publish(packet) => return self.handle_publish(packet, may, now, desk),
+            Packet::PubAck(ack) => self.handle_puback(ack, Turn { may, now }, desk),
+            Packet::PubRec(ack) => self.handle_pubrec(ack, Turn { may, now }, desk),
+            Packet::PubRel(ack) => self.handle_pubrel(ack, desk),
+            Packet::PubComp(ack) => self.handle_pubcomp(ack, Turn { may, now }, desk),
+            Packet::Subscribe(packet) => return self.handle_subscribe(packet, may, desk),
+            Packet::Unsubscribe(packet) => return self.handle_unsubscribe(packet, desk),
+            Packet::PingReq => self.put(&Outgoing::PingResp, desk), // [MQTT-3.12.4-1]
+            Packet::Disconnect(packet) => return self.handle_disconnect(packet),
+            Packet::Auth(packet) => return self.handle_auth(packet, desk),
+            Packet::Connect(_) => return broken(ReasonCode::ProtocolError, "MQTT-3.1.0-2"),
+        }
+        Ok(())
     }
 
-    /// A message for the client. `templates` belongs to this message.
-    pub fn handle_delivery(
-        &mut self,
-        delivery: Delivery<'_>,
-        templates: &mut Templates,
-        may: &Permissions,
-        now: Now,
-        desk: &mut Desk<'_>,
-    ) {
-        todo!()
+    fn handle_disconnect(&self, packet: Disconnect) -> Result<(), Ending> {
+        let Disconnect { reason, session_expiry_s } = packet;
+        // A session that was to end with its connection cannot be kept now.
+        if self.session_expiry_s == 0 && session_expiry_s.is_some_and(|wish| wish > 0) {
+            return broken(ReasonCode::ProtocolError, "3.14.2.2.2");
+        }
+        Err(Ending::ByClient { reason, session_expiry_s })
     }
 
     /// An answer owed may leave: its ticket is durable and everything owed before has left.
     pub fn handle_durable(&mut self, owed: Owed, may: &Permissions, now: Now, desk: &mut Desk<'_>) {
-        todo!()
+        match owed {
+            Owed::Accepted { receipt, reason } => self.acknowledge(receipt, reason, desk),
+            Owed::Subscribed { packet_id, taken } => {
+                self.put_suback(packet_id, &taken, desk);
+                for one in taken {
+                    self.deliver_retained(one, may, now, desk);
+                }
+            }
+            Owed::Unsubscribed { packet_id, codes } => self.put(&Outgoing::UnsubAck { packet_id, codes }, desk),
+            Owed::Completed(packet_id) => {
+                self.put(&Outgoing::PubComp { packet_id, reason: ReasonCode::Success }, desk);
+            }
+            Owed::Transmit(packet_id) => self.transmit_saved(packet_id, now, desk),
+            Owed::Release(packet_id) => self.release_saved(packet_id, desk),
+        }
     }
 
-    /// The store refused what this answer waited for: PUBACK/PUBREC 0x97 in 5.0; `Err` where the standard leaves nothing but to close [MQTT3-4.8.0-2].
-    pub fn handle_failed(&mut self, owed: Owed, now: Now, desk: &mut Desk<'_>) -> Result<(), Ending> {
-        todo!()
-    }
-
-    /// The broker made the wanted subscriptions: remembers them, and says what is owed.
-    pub fn handle_subscribed(&mut self, packet_id: PacketId, taken: Vec<Taken>) -> Owed {
-        todo!()
-    }
-
-    /// The broker ended these subscriptions (`codes` per filter): forgets them, and says what is owed.
-    pub fn handle_unsubscribed(&mut self, packet_id: PacketId, filters: &[Box<str>], codes: Vec<ReasonCode>) -> Owed {
-        todo!()
-    }
-
-    /// The answer to [`Effect::ReadQueue`].
-    pub fn handle_queue(&mut self, page: Page, may: &Permissions, now: Now, desk: &mut Desk<'_>) {
-        todo!()
-    }
-
-    /// The answer to [`Effect::Reauthenticate`].
-    pub fn handle_reauthentication(&mut self, answer: Reauthentication, desk: &mut Desk<'_>) -> Result<(), Ending> {
-        todo!()
-    }
-
-    /// Bytes left the out buffer: go on where a slow client held things back.
-    pub fn handle_drained(&mut self, may: &Permissions, now: Now, desk: &mut Desk<'_>) {
-        todo!()
+    /// The store refused what this answer waited for: PUBACK or PUBREC 0x97 in 5.0.
+    ///
+    /// # Errors
+    /// Where the standard leaves nothing but to close: 3.1.1 has no failing acknowledgement, and an edit that is not saved
+    /// cannot be taken back [MQTT3-4.8.0-2].
+    pub fn handle_failed(&mut self, owed: Owed, _now: Now, desk: &mut Desk<'_>) -> Result<(), Ending> {
+        match owed {
+            Owed::Accepted { receipt, .. } if self.peer.version.is_v5() => {
+                self.acknowledge(receipt, ReasonCode::QuotaExceeded, desk);
+                Ok(())
+            }
+            _ => Err(Ending::ByServer(ReasonCode::QuotaExceeded)),
+        }
     }
 
     /// A deadline may have passed.
-    pub fn handle_timeout(&mut self, now: Now, desk: &mut Desk<'_>) -> Result<(), Ending> {
-        todo!()
+    ///
+    /// # Errors
+    /// The client was silent for too long [MQTT-3.1.2-22] [MQTT3-3.1.2-24].
+    pub fn handle_timeout(&mut self, now: Now, _desk: &mut Desk<'_>) -> Result<(), Ending> {
+        if self.keep_alive.is_over(now) { Err(Ending::KeepAlive) } else { Ok(()) }
     }
 
     /// When [`Session::handle_timeout`] wants to be called at the latest; it may move later unnoticed, never earlier.
     pub fn deadline(&self) -> Option<Moment> {
-        todo!()
-    }
-
-    /// The connection is over. What has to be done now comes out; the session does not survive it.
-    pub fn end(self, how: &Ending) -> Farewell {
-        todo!()
+        self.keep_alive.deadline()
     }
 
     /// The protocol spoken, and what bounds what is sent.
     pub fn peer(&self) -> &Peer {
-        todo!()
+        &self.peer
     }
 
     /// Whether edits are saved and QoS 1 and 2 messages wait in the store.
     pub fn is_durable(&self) -> bool {
-        todo!()
+        self.durable
     }
+}
+
+/// The client broke a rule.
+fn broken<T>(reason: ReasonCode, statement: &'static str) -> Result<T, Ending> {
+    Err(Ending::Violation(Violation { reason, statement }))
 }

@@ -103,7 +103,9 @@ pub trait Store: Send + Sync {
     fn failed(&self, ticket: Ticket) -> bool;
     /// The saved part of a session, through `answer`.
     fn load(&self, session: SessionId, answer: Box<dyn FnOnce(Saved) + Send>);
-    /// Waiting messages of a session behind `after`, at most `max`, through `answer`.
+    /// Waiting messages of a session behind `after`, at most `max`, through `answer`: only what is durable, and not before
+    /// everything appended ahead of this call is. So a page that is complete is complete at least up to there, and a message whose
+    /// delivery found its session still coming back is in it.
     fn read_queue(&self, session: SessionId, after: Ticket, max: usize, now: Now, answer: Box<dyn FnOnce(Page) + Send>);
     /// What an acknowledgement survives: `memory`, `os` or `sync`.
     fn mode(&self) -> &'static str;

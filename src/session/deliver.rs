@@ -1,0 +1,346 @@
+//! PUBLISH out: who is sent what and when, and the client's answers to it.
+
+use std::sync::Arc;
+
+use super::effect::{Desk, DropReason, Effect, Owed, Taken};
+use super::feed::{Bounds, Offered, Waiting};
+use super::inflight::{Exchange, Progress};
+use super::saved::{Change, Page};
+use super::{Delivery, Session};
+use crate::access::Permissions;
+use crate::clock::Now;
+use crate::identity::Ticket;
+use crate::message::Message;
+use crate::mqtt::publish::{Alias, Content, Shape, Templates, encoded_len};
+use crate::mqtt::{Ack, Out, Outgoing, PacketId, Peer, QoS, ReasonCode, outgoing};
+
+/// Retained messages of one SUBSCRIBE may wait beyond the bounds of the memory queue, up to this many: the client has had no
+/// chance to read yet, and the messages are shared with the store of retained messages.
+const RETAINED_WAITING_MAX: usize = 65_536;
+
+impl Session {
+    /// A message for the client. `templates` belongs to this message.
+    pub fn handle_delivery(
+        &mut self,
+        delivery: Delivery<'_>,
+        templates: &mut Templates,
+        may: &Permissions,
+        now: Now,
+        desk: &mut Desk<'_>,
+    ) {
+        let has_room = desk.out.len() <= self.limits.out_bytes_max;
+        if delivery.qos == QoS::AtMostOnce {
+            if !has_room {
+                return desk.effects.push(Effect::Dropped(DropReason::SlowConsumer));
+            }
+        } else if !has_room
+            || self.inflight.has_repeats()
+            || !self.inflight.has_quota()
+            || !self.feed.is_next(delivery.ticket)
+        {
+            return self.keep(Waiting::from(delivery), desk);
+        }
+        self.send(Waiting::from(delivery), Some(templates), Turn { may, now }, desk);
+    }
+
+    /// Lets a message wait: here, or in the store where it lies already.
+    fn keep(&mut self, waiting: Waiting, desk: &mut Desk<'_>) {
+        let bounds = Bounds { messages: self.limits.waiting_messages_max, bytes: self.limits.waiting_bytes_max };
+        if self.feed.offer(waiting, bounds) == Offered::Full {
+            desk.effects.push(Effect::Dropped(DropReason::QueueFull));
+        }
+        self.read_on(desk);
+    }
+
+    /// Retained messages go out behind their SUBACK, or wait like any others.
+    pub(super) fn deliver_retained(&mut self, taken: Taken, may: &Permissions, now: Now, desk: &mut Desk<'_>) {
+        let Some((_, options)) = taken.subscription else { return };
+        for (message, ticket) in taken.retained {
+            let waiting = Waiting {
+                qos: message.qos.min(options.qos),
+                message,
+                ticket,
+                // A retained message sent because of a subscription has RETAIN 1 [MQTT-3.3.1-8].
+                retain: true,
+                subscription_ids: options.subscription_id.into_iter().collect(),
+            };
+            let bounds = Bounds { messages: RETAINED_WAITING_MAX, bytes: usize::MAX };
+            if self.feed.offer(waiting, bounds) == Offered::Full {
+                desk.effects.push(Effect::Dropped(DropReason::QueueFull));
+            }
+        }
+        self.pump(Turn { may, now }, desk);
+    }
+
+    /// The answer to [`Effect::ReadQueue`].
+    pub fn handle_queue(&mut self, page: Page, may: &Permissions, now: Now, desk: &mut Desk<'_>) {
+        let inflight = &self.inflight;
+        self.feed.take_page(page, |ticket| inflight.holds(ticket));
+        self.pump(Turn { may, now }, desk);
+    }
+
+    /// Bytes left the out buffer: go on where a slow client held things back.
+    pub fn handle_drained(&mut self, may: &Permissions, now: Now, desk: &mut Desk<'_>) {
+        self.pump(Turn { may, now }, desk);
+    }
+
+    /// Sends what the window and the out buffer have room for: first what is repeated, then what waits.
+    pub(super) fn pump(&mut self, turn: Turn<'_>, desk: &mut Desk<'_>) {
+        while self.inflight.has_repeats() && self.inflight.has_quota() && self.has_room(desk.out) {
+            self.repeat(turn, desk);
+        }
+        while let Some(front) = self.feed.front() {
+            let held = front.qos > QoS::AtMostOnce && (self.inflight.has_repeats() || !self.inflight.has_quota());
+            if held || !self.has_room(desk.out) {
+                break;
+            }
+            if let Some(waiting) = self.feed.pop() {
+                self.send(waiting, None, turn, desk);
+            }
+        }
+        self.read_on(desk);
+    }
+
+    fn has_room(&self, out: &Out) -> bool {
+        out.len() <= self.limits.out_bytes_max
+    }
+
+    /// Asks for the next part of the queue, if it is time.
+    pub(super) fn read_on(&mut self, desk: &mut Desk<'_>) {
+        if let Some((after, max)) = self.feed.begin_reading() {
+            desk.effects.push(Effect::ReadQueue { after, max });
+        }
+    }
+
+    /// Sends a message for the first time, or drops it for a reason.
+    fn send(&mut self, waiting: Waiting, templates: Option<&mut Templates>, turn: Turn<'_>, desk: &mut Desk<'_>) {
+        let Some(expiry_s) = waiting.message.life_left_s(turn.now) else {
+            return self.drop_waiting(&waiting, DropReason::Expired, desk);
+        };
+        if !turn.may.may_receive(waiting.message.topic()) {
+            return self.drop_waiting(&waiting, DropReason::NotAuthorized, desk);
+        }
+        let payload = waiting.message.payload_shared();
+        let content = content(&waiting.message, &payload);
+        let mut shape = Shape {
+            version: self.peer.version,
+            qos: waiting.qos,
+            retain: waiting.retain,
+            dup: false,
+            packet_id: None,
+            expiry_s,
+            alias: self.aliases_out.as_ref().and_then(|aliases| aliases.look_up(content.topic)),
+            subscription_ids: &waiting.subscription_ids,
+        };
+        if waiting.qos > QoS::AtMostOnce {
+            shape.packet_id = Some(self.inflight.fresh_id());
+        }
+        if !fits(&content, &mut shape, &self.peer) {
+            // As if it had been sent and acknowledged [MQTT-3.1.2-25].
+            return self.drop_waiting(&waiting, DropReason::TooLarge, desk);
+        }
+        let saving = waiting.qos == QoS::ExactlyOnce && waiting.ticket != Ticket::NONE;
+        if !saving {
+            self.transmit(&content, &shape, templates, desk.out);
+        }
+        if let Some(packet_id) = shape.packet_id {
+            let progress = if saving { Progress::Saving } else { Progress::Published };
+            let Waiting { message, ticket, qos, retain, subscription_ids } = waiting;
+            let message = Some(message);
+            self.inflight.begin(Exchange { packet_id, qos, retain, progress, ticket, message, subscription_ids });
+            if saving {
+                let change = Change::Sent { ticket, packet_id };
+                desk.effects.push(Effect::Save { change, then: Some(Owed::Transmit(packet_id)) });
+            }
+        }
+    }
+
+    fn transmit(&mut self, content: &Content<'_>, shape: &Shape<'_>, templates: Option<&mut Templates>, out: &mut Out) {
+        match templates {
+            Some(templates) => templates.put(content, shape, out),
+            None => Templates::default().put(content, shape, out),
+        }
+        if let (Some(Alias::Teach(_)), Some(aliases)) = (shape.alias, &mut self.aliases_out) {
+            aliases.taught(content.topic);
+        }
+    }
+
+    /// The identifier of a QoS 2 message is saved: its first PUBLISH.
+    pub(super) fn transmit_saved(&mut self, id: PacketId, now: Now, desk: &mut Desk<'_>) {
+        if self.inflight.exchange(id).is_some_and(|exchange| exchange.progress == Progress::Saving) {
+            self.transmit_exchange(id, false, now, desk);
+        }
+    }
+
+    /// Sends an unfinished exchange's PUBLISH again [MQTT-4.4.0-1] [MQTT3-4.4.0-1], unless the client may no longer have it.
+    fn repeat(&mut self, turn: Turn<'_>, desk: &mut Desk<'_>) {
+        let Some(exchange) = self.inflight.next_repeat() else { return };
+        let id = exchange.packet_id;
+        let allowed = exchange.message.as_ref().is_some_and(|message| turn.may.may_receive(message.topic()));
+        if allowed {
+            // A repeat has DUP 1 [MQTT-3.3.1-1].
+            self.transmit_exchange(id, true, turn.now, desk);
+        } else {
+            desk.effects.push(Effect::Dropped(DropReason::NotAuthorized));
+            self.finish(id, desk);
+        }
+    }
+
+    fn transmit_exchange(&mut self, id: PacketId, dup: bool, now: Now, desk: &mut Desk<'_>) {
+        let Some(exchange) = self.inflight.exchange(id) else { return };
+        let Some(message) = exchange.message.clone() else { return };
+        exchange.progress = Progress::Published;
+        let payload = message.payload_shared();
+        let content = content(&message, &payload);
+        let subscription_ids = exchange.subscription_ids.clone();
+        let mut shape = Shape {
+            version: self.peer.version,
+            qos: exchange.qos,
+            retain: exchange.retain,
+            dup,
+            packet_id: Some(id),
+            // Its delivery had begun before it expired: 0 seconds are left of it.
+            expiry_s: message.life_left_s(now).unwrap_or(Some(0)),
+            alias: self.aliases_out.as_ref().and_then(|aliases| aliases.look_up(content.topic)),
+            subscription_ids: &subscription_ids,
+        };
+        if fits(&content, &mut shape, &self.peer) {
+            self.transmit(&content, &shape, None, desk.out);
+        } else {
+            desk.effects.push(Effect::Dropped(DropReason::TooLarge));
+            self.finish(id, desk);
+        }
+    }
+
+    fn drop_waiting(&mut self, waiting: &Waiting, reason: DropReason, desk: &mut Desk<'_>) {
+        desk.effects.push(Effect::Dropped(reason));
+        self.save_done(waiting.ticket, desk);
+    }
+
+    fn save_done(&self, ticket: Ticket, desk: &mut Desk<'_>) {
+        if ticket != Ticket::NONE {
+            desk.effects.push(Effect::Save { change: Change::Done { ticket }, then: None });
+        }
+    }
+
+    /// Ends an exchange: its place in the window and its identifier are free again.
+    fn finish(&mut self, id: PacketId, desk: &mut Desk<'_>) {
+        if let Some(exchange) = self.inflight.find(id).and_then(|at| self.inflight.finish(at)) {
+            self.save_done(exchange.ticket, desk);
+        }
+    }
+
+    /// PUBACK ends a QoS 1 exchange, whatever it says [MQTT-4.4.0-2]. One that answers nothing changes nothing.
+    pub(super) fn handle_puback(&mut self, ack: Ack, turn: Turn<'_>, desk: &mut Desk<'_>) {
+        let answers =
+            |exchange: &mut Exchange| exchange.qos == QoS::AtLeastOnce && exchange.progress == Progress::Published;
+        if self.inflight.exchange(ack.packet_id).is_some_and(answers) {
+            self.finish(ack.packet_id, desk);
+            self.pump(turn, desk);
+        }
+    }
+
+    /// PUBREC: from now on only PUBREL [MQTT-4.3.3-3] [MQTT-4.3.3-6]; with a failure the exchange is over [MQTT-4.3.3-4].
+    pub(super) fn handle_pubrec(&mut self, ack: Ack, turn: Turn<'_>, desk: &mut Desk<'_>) {
+        let id = ack.packet_id;
+        let found = self.inflight.exchange(id).filter(|exchange| exchange.qos == QoS::ExactlyOnce);
+        match found.map(|exchange| exchange.progress) {
+            Some(Progress::Published) if ack.reason.is_failure() => {
+                self.finish(id, desk);
+                self.pump(turn, desk);
+            }
+            Some(Progress::Published) => self.begin_release(id, desk),
+            Some(Progress::Released) => self.put(&pubrel(id, ReasonCode::Success), desk),
+            Some(Progress::Releasing) => {}
+            Some(Progress::Saving | Progress::Repeat) | None if ack.reason.is_failure() => {}
+            Some(Progress::Saving | Progress::Repeat) | None => {
+                self.put(&pubrel(id, ReasonCode::PacketIdentifierNotFound), desk);
+            }
+        }
+    }
+
+    fn begin_release(&mut self, id: PacketId, desk: &mut Desk<'_>) {
+        let Some(exchange) = self.inflight.find(id).and_then(|at| self.inflight.received(at)) else { return };
+        if exchange.ticket == Ticket::NONE {
+            exchange.progress = Progress::Released;
+            return self.put(&pubrel(id, ReasonCode::Success), desk);
+        }
+        exchange.progress = Progress::Releasing;
+        let change = Change::Received { ticket: exchange.ticket };
+        desk.effects.push(Effect::Save { change, then: Some(Owed::Release(id)) });
+    }
+
+    /// The PUBREC is saved: PUBREL.
+    pub(super) fn release_saved(&mut self, id: PacketId, desk: &mut Desk<'_>) {
+        if let Some(exchange) = self.inflight.exchange(id)
+            && exchange.progress == Progress::Releasing
+        {
+            exchange.progress = Progress::Released;
+            self.put(&pubrel(id, ReasonCode::Success), desk);
+        }
+    }
+
+    /// PUBCOMP ends a QoS 2 exchange.
+    pub(super) fn handle_pubcomp(&mut self, ack: Ack, turn: Turn<'_>, desk: &mut Desk<'_>) {
+        if self.inflight.exchange(ack.packet_id).is_some_and(|exchange| exchange.progress == Progress::Released) {
+            self.finish(ack.packet_id, desk);
+            self.pump(turn, desk);
+        }
+    }
+
+    /// PUBRELs that were owed when the last connection ended go out again [MQTT-4.4.0-1]; PUBLISHs follow with the first page.
+    pub(super) fn repeat_pubrels(&self, desk: &mut Desk<'_>) {
+        let released = self.inflight.iter().filter(|exchange| exchange.progress == Progress::Released);
+        for exchange in released {
+            self.put(&pubrel(exchange.packet_id, ReasonCode::Success), desk);
+        }
+    }
+
+    pub(super) fn put(&self, packet: &Outgoing, desk: &mut Desk<'_>) {
+        outgoing::put(packet, &self.peer, desk.out);
+    }
+}
+
+/// What every step of sending needs to know.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Turn<'a> {
+    /// What the client may receive: asked for each delivery, so that a right taken away stops what waits, too.
+    pub(super) may: &'a Permissions,
+    pub(super) now: Now,
+}
+
+impl From<Delivery<'_>> for Waiting {
+    fn from(delivery: Delivery<'_>) -> Self {
+        Self {
+            message: Arc::clone(delivery.message),
+            ticket: delivery.ticket,
+            qos: delivery.qos,
+            retain: delivery.retain,
+            subscription_ids: delivery.subscription_ids.into(),
+        }
+    }
+}
+
+fn content<'a>(message: &'a Message, payload: &'a bytes::Bytes) -> Content<'a> {
+    Content { topic: message.topic(), properties: message.properties(), payload }
+}
+
+/// Whether the packet is within the client's Maximum Packet Size [MQTT-3.1.2-24]; leaves out a new alias if that helps.
+fn fits(content: &Content<'_>, shape: &mut Shape<'_>, peer: &Peer) -> bool {
+    if peer.maximum_packet_size == u32::MAX {
+        return true;
+    }
+    let max = peer.maximum_packet_size as usize;
+    if encoded_len(content, shape) <= max {
+        return true;
+    }
+    let taught = matches!(shape.alias, Some(Alias::Teach(_)));
+    if taught {
+        shape.alias = None;
+    }
+    taught && encoded_len(content, shape) <= max
+}
+
+fn pubrel(packet_id: PacketId, reason: ReasonCode) -> Outgoing {
+    Outgoing::PubRel { packet_id, reason }
+}

@@ -1,0 +1,176 @@
+//! The outbound window: exchanges that were begun and not finished, their Packet Identifiers and the send quota.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use crate::identity::Ticket;
+use crate::message::Message;
+use crate::mqtt::{PacketId, QoS};
+
+use super::saved::{OutState, SavedOut};
+
+/// A window emptied keeps no more room than this many exchanges.
+const KEPT: usize = 8;
+
+/// How far an exchange is.
+///
+/// ```text
+///  QoS 1:           Published ──PUBACK──▶ (done)
+///  QoS 2:  Saving ─▶ Published ──PUBREC──▶ Releasing ─▶ Released ──PUBCOMP──▶ (done)
+///  resumed:  Repeat ──window has room──▶ Published
+/// ```
+/// `Saving` and `Releasing` wait for the disk, and only in sessions that have one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// Its identifier is being saved; PUBLISH follows.
+    Saving,
+    /// Unfinished on an earlier connection: PUBLISH goes out again, with DUP, as soon as the window has room.
+    Repeat,
+    /// PUBLISH went out.
+    Published,
+    /// PUBREC came and is being saved; PUBREL follows.
+    Releasing,
+    /// PUBREL went out.
+    Released,
+}
+
+/// One exchange.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    pub(super) packet_id: PacketId,
+    pub(super) qos: QoS,
+    pub(super) retain: bool,
+    pub(super) progress: Progress,
+    pub(super) ticket: Ticket,
+    /// `None` once PUBREC came: PUBLISH is never sent again [MQTT-4.3.3-6].
+    pub(super) message: Option<Arc<Message>>,
+    pub(super) subscription_ids: SmallVec<[u32; 2]>,
+}
+
+impl From<SavedOut> for Exchange {
+    fn from(saved: SavedOut) -> Self {
+        let progress = match saved.state {
+            OutState::Published => Progress::Repeat,
+            OutState::Released => Progress::Released,
+        };
+        Self {
+            packet_id: saved.packet_id,
+            qos: saved.qos,
+            retain: saved.retain,
+            progress,
+            ticket: saved.ticket,
+            message: saved.message,
+            subscription_ids: saved.subscription_ids.into(),
+        }
+    }
+}
+
+/// Exchanges in the order of their first PUBLISH; those with PUBREC behind each other in the order of the PUBRECs.
+#[derive(Debug)]
+pub(super) struct Inflight {
+    exchanges: VecDeque<Exchange>,
+    /// Exchanges that take a place of the client's Receive Maximum.
+    taken: u16,
+    /// The lower of the client's Receive Maximum and our own bound.
+    window: u16,
+    last_id: u16,
+    /// Exchanges in state `Repeat`.
+    repeats: u16,
+}
+
+impl Inflight {
+    /// Continues with what was saved.
+    pub(super) fn new(window: u16, saved: Vec<SavedOut>) -> Self {
+        let exchanges: VecDeque<Exchange> = saved.into_iter().map(Exchange::from).collect();
+        let repeats = exchanges.iter().filter(|exchange| exchange.progress == Progress::Repeat).count();
+        let last_id = exchanges.back().map_or(0, |exchange| exchange.packet_id.get());
+        let taken = exchanges.len() - repeats;
+        Self { exchanges, taken: bounded(taken), window: window.max(1), last_id, repeats: bounded(repeats) }
+    }
+
+    /// Whether another PUBLISH above QoS 0 may be sent [MQTT-3.3.4-9].
+    pub(super) fn has_quota(&self) -> bool {
+        self.taken < self.window
+    }
+
+    /// Whether something from before has to go out again before anything new.
+    pub(super) fn has_repeats(&self) -> bool {
+        self.repeats > 0
+    }
+
+    /// The next exchange to go out again, marked as sent.
+    pub(super) fn next_repeat(&mut self) -> Option<&mut Exchange> {
+        let exchange = self.exchanges.iter_mut().find(|exchange| exchange.progress == Progress::Repeat)?;
+        exchange.progress = Progress::Published;
+        self.repeats -= 1;
+        self.taken += 1;
+        Some(exchange)
+    }
+
+    /// A Packet Identifier that is not in use [MQTT-2.2.1-4]. There always is one: the window is smaller than their number.
+    pub(super) fn fresh_id(&mut self) -> PacketId {
+        loop {
+            self.last_id = self.last_id.wrapping_add(1);
+            if let Some(id) = PacketId::new(self.last_id)
+                && self.find(id).is_none()
+            {
+                return id;
+            }
+        }
+    }
+
+    /// Begins an exchange.
+    pub(super) fn begin(&mut self, exchange: Exchange) {
+        self.taken += 1;
+        self.exchanges.push_back(exchange);
+    }
+
+    /// Where the exchange with this identifier is. Usually at the front: clients acknowledge in order.
+    pub(super) fn find(&self, id: PacketId) -> Option<usize> {
+        self.exchanges.iter().position(|exchange| exchange.packet_id == id)
+    }
+
+    /// The exchange with this identifier.
+    pub(super) fn exchange(&mut self, id: PacketId) -> Option<&mut Exchange> {
+        let at = self.find(id)?;
+        self.exchanges.get_mut(at)
+    }
+
+    /// Whether the message in this place of the queue is under way.
+    pub(super) fn holds(&self, ticket: Ticket) -> bool {
+        self.exchanges.iter().any(|exchange| exchange.ticket == ticket)
+    }
+
+    /// Ends the exchange at `at` and gives its place in the window back.
+    pub(super) fn finish(&mut self, at: usize) -> Option<Exchange> {
+        let exchange = self.exchanges.remove(at)?;
+        match exchange.progress {
+            Progress::Repeat => self.repeats = self.repeats.saturating_sub(1),
+            _ => self.taken = self.taken.saturating_sub(1),
+        }
+        if self.exchanges.is_empty() && self.exchanges.capacity() > KEPT {
+            self.exchanges = VecDeque::new();
+        }
+        Some(exchange)
+    }
+
+    /// PUBREC came for the exchange at `at`: it stands behind all others now, so that PUBRELs are repeated in the order of the
+    /// PUBRECs [MQTT-4.6.0-4].
+    pub(super) fn received(&mut self, at: usize) -> Option<&mut Exchange> {
+        let mut exchange = self.exchanges.remove(at)?;
+        exchange.message = None;
+        self.exchanges.push_back(exchange);
+        self.exchanges.back_mut()
+    }
+
+    /// All exchanges, in order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Exchange> {
+        self.exchanges.iter()
+    }
+}
+
+fn bounded(count: usize) -> u16 {
+    u16::try_from(count).unwrap_or(u16::MAX)
+}
