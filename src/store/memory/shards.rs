@@ -57,7 +57,7 @@ impl Shards {
 
     /// Empty shards where everything has the same place as here.
     pub(super) fn twin(&self) -> Self {
-        Self::with(self.bounds, self.topics)
+        Self::with(self.bounds, self.topics.clone())
     }
 
     fn with(bounds: Bounds, topics: RandomState) -> Self {
