@@ -15,6 +15,8 @@ pub mod plan;
 pub mod retain;
 pub mod route;
 pub mod seat;
+mod share;
+mod subscribers;
 pub mod sys;
 
 use std::sync::Arc;

@@ -24,6 +24,9 @@ struct Hit {
     subscription_ids: SmallVec<[u32; 2]>,
 }
 
+/// Room for matches that a core keeps; a larger broadcast's is given back.
+const HITS_KEPT: usize = 16 * 1024;
+
 /// Buffers of routing, kept by a core.
 #[derive(Debug, Default)]
 pub struct Routing {
@@ -36,19 +39,21 @@ impl Broker {
         plan.clear();
         let hits = &mut routing.hits;
         hits.clear();
-        self.index.for_each_match(message.topic(), |found| {
+        let filters = self.index.for_each_match(message.topic(), |found| {
             // No Local: not back to the client it came from [MQTT-3.8.3-3].
             if !(found.interest.no_local && found.seat.origin == message.origin) {
                 hits.push(Hit::new(found.seat, found.interest, found.shared, message));
             }
         });
-        if hits.len() > 1 {
+        // One filter has each session once: a broadcast to very many is not sorted for nothing.
+        if filters > 1 && hits.len() > 1 {
             merge(hits);
         }
         plan.matched = hits.len();
         for hit in hits.drain(..) {
             hit.into_plan(plan);
         }
+        hits.shrink_to(HITS_KEPT);
     }
 }
 
@@ -113,3 +118,6 @@ impl Hit {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -82,7 +82,7 @@ impl Core {
             }
             return true;
         }
-        let kept = retained.set(Arc::clone(message)).is_ok();
+        let kept = retained.set(Arc::clone(message), self.now).is_ok();
         if kept {
             records.push(Record::Retain(Arc::clone(message)));
         } else {

@@ -2,5 +2,11 @@
 //!
 //! *Architecture invariant:* text in, verdicts out. This room knows no clients and no messages; the trees are generic
 //! over what they hold. Everything is iterative and bounded: 65,535 slashes cost time, never stack.
+//!
+//! `filter.rs` says what a filter means; `tree.rs` (filters, asked with a name) and `names.rs` (names, asked with a filter)
+//! say the same of many at once, both over `levels.rs`.
 
 pub mod filter;
+mod levels;
+pub mod names;
+pub mod tree;

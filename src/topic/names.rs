@@ -1,0 +1,118 @@
+//! Many Topic Names, asked with one Topic Filter.
+
+use smallvec::SmallVec;
+
+use super::levels::{Levels, NONE, ROOT};
+
+/// Topic Names, each holding a `T`.
+///
+/// A match walks along the links of the tree, without a stack, and looks at a node at most once, however many `+` the
+/// filter has: it costs the nodes whose path matches the beginning of the filter, and at most all there are.
+#[derive(Debug)]
+pub struct NameTree<T> {
+    levels: Levels<T>,
+    /// Where [`NameTree::sweep`] goes on.
+    hand: usize,
+}
+
+impl<T> NameTree<T> {
+    /// An empty tree. Clients choose the names, so `seed` should be a secret of the process.
+    pub fn new(seed: u64) -> Self {
+        Self { levels: Levels::new(seed), hand: 0 }
+    }
+
+    /// Names in it.
+    pub fn len(&self) -> usize {
+        self.levels.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// What is held for this name.
+    pub fn value(&self, name: &str) -> Option<&T> {
+        self.levels.value(name)
+    }
+
+    /// Holds `value` for this name, and hands out what was held before.
+    pub fn insert(&mut self, name: &str, value: T) -> Option<T> {
+        self.levels.insert(name, value)
+    }
+
+    /// Takes a name out, with the levels that no other name needs.
+    pub fn remove(&mut self, name: &str) -> Option<T> {
+        self.levels.remove(name)
+    }
+
+    /// Calls `found` with what is held for each name that the valid filter `filter` matches, once each, in no order.
+    /// Says how many nodes it looked at.
+    pub fn for_each_match(&self, filter: &str, mut found: impl FnMut(&T)) -> usize {
+        let mut looked_at = 0;
+        let mut wanted: SmallVec<[&str; 16]> = filter.split('/').collect();
+        // `#` stands for the level above it and everything below.
+        let multi = wanted.last() == Some(&"#");
+        if multi {
+            wanted.pop();
+        }
+        // The level below `depth` is not fixed by the filter.
+        let open = |depth: usize| wanted.get(depth).map_or(multi, |level| *level == "+");
+        let mut place = Some((ROOT, 0));
+        while let Some((id, depth)) = place {
+            looked_at += 1;
+            let node = self.levels.node(id);
+            if depth >= wanted.len() {
+                node.value.iter().for_each(&mut found);
+            }
+            let below = match wanted.get(depth) {
+                Some(level) if !open(depth) => self.levels.child(id, level),
+                _ if open(depth) => self.visible(id, node.first),
+                _ => None,
+            };
+            place = match below {
+                Some(child) => Some((child, depth + 1)),
+                None => self.onwards(id, depth, open),
+            };
+        }
+        looked_at
+    }
+
+    /// The next node behind the subtree of `id`: a sibling where the filter leaves its level open, else one of a level above.
+    fn onwards(&self, mut id: u32, mut depth: usize, open: impl Fn(usize) -> bool) -> Option<(u32, usize)> {
+        while depth > 0 {
+            let node = self.levels.node(id);
+            if open(depth - 1)
+                && let Some(sibling) = self.visible(node.parent, node.next)
+            {
+                return Some((sibling, depth));
+            }
+            (id, depth) = (node.parent, depth - 1);
+        }
+        None
+    }
+
+    /// `id` or the first of its next siblings that a wildcard may stand for: on the first level none that begins with `$`
+    /// [MQTT-4.7.2-1].
+    fn visible(&self, parent: u32, mut id: u32) -> Option<u32> {
+        while id != NONE && parent == ROOT && self.levels.node(id).level().starts_with('$') {
+            id = self.levels.node(id).next;
+        }
+        (id != NONE).then_some(id)
+    }
+
+    /// Looks at the next `steps` places in turn and takes out what is `dead`, handing it to `gone`. Called again and again it
+    /// comes by everything.
+    pub fn sweep(&mut self, steps: usize, dead: impl Fn(&T) -> bool, mut gone: impl FnMut(T)) {
+        for _ in 0..steps.min(self.levels.nodes()) {
+            self.hand = if self.hand + 1 < self.levels.nodes() { self.hand + 1 } else { 0 };
+            let id = self.hand as u32;
+            if self.levels.node(id).value.as_ref().is_some_and(&dead) {
+                self.levels.remove_at(id).into_iter().for_each(&mut gone);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,149 @@
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::NameTree;
+use crate::topic::filter::matches;
+
+fn tree(names: &[&str]) -> NameTree<String> {
+    let mut tree = NameTree::new(7);
+    for name in names {
+        tree.insert(name, (*name).to_owned());
+    }
+    tree
+}
+
+fn found(tree: &NameTree<String>, filter: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    tree.for_each_match(filter, |name| found.push(name.clone()));
+    found.sort();
+    found
+}
+
+#[test]
+fn mqtt_4_7_1_1_a_filter_finds_the_parent_and_everything_below() {
+    let tree = tree(&["a", "a/b", "a/b/c", "ab", "/", "b"]);
+    assert_eq!(found(&tree, "a/#"), ["a", "a/b", "a/b/c"]);
+    assert_eq!(found(&tree, "#"), ["/", "a", "a/b", "a/b/c", "ab", "b"]);
+    assert_eq!(found(&tree, "+/b/#"), ["a/b", "a/b/c"]);
+    assert_eq!(found(&tree, "a/b"), ["a/b"]);
+    assert_eq!(found(&tree, "/#"), ["/"]);
+}
+
+#[test]
+fn mqtt_4_7_1_2_a_plus_finds_one_level_also_an_empty_one() {
+    let tree = tree(&["a", "a/", "/b", "a/b", "a/b/c"]);
+    assert_eq!(found(&tree, "+"), ["a"]);
+    assert_eq!(found(&tree, "+/+"), ["/b", "a/", "a/b"]);
+    assert_eq!(found(&tree, "a/+"), ["a/", "a/b"]);
+    assert_eq!(found(&tree, "+/b"), ["/b", "a/b"]);
+    assert_eq!(found(&tree, "+/+/c"), ["a/b/c"]);
+}
+
+#[test]
+fn mqtt_4_7_2_1_leading_wildcards_find_no_dollar_topics() {
+    let tree = tree(&["$a", "$a/x", "a/$x", "b/x", "$b/x"]);
+    assert_eq!(found(&tree, "#"), ["a/$x", "b/x"]);
+    assert_eq!(found(&tree, "+/x"), ["b/x"]);
+    assert_eq!(found(&tree, "+"), [""; 0]);
+    assert_eq!(found(&tree, "$a/#"), ["$a", "$a/x"]);
+    assert_eq!(found(&tree, "a/+"), ["a/$x"]);
+}
+
+#[test]
+fn sweeping_comes_by_everything_and_takes_what_is_dead() {
+    let mut tree = NameTree::new(1);
+    for n in 0..1000 {
+        tree.insert(&format!("a/{n}"), n);
+    }
+    let (mut gone, mut rounds) = (Vec::new(), 0);
+    while tree.len() > 500 && rounds < 1000 {
+        tree.sweep(8, |n| n % 2 == 0, |n| gone.push(n));
+        rounds += 1;
+    }
+    assert!(rounds <= 1002 / 8 + 1, "{rounds} rounds of eight for a thousand and two places");
+    assert!(gone.len() == 500 && gone.iter().all(|n| n % 2 == 0));
+    tree.sweep(usize::MAX, |_| true, drop);
+    assert!(tree.is_empty() && tree.levels.nodes() == 1);
+    tree.sweep(8, |_| true, drop);
+}
+
+#[test]
+fn deep_names_and_filters_cost_no_stack() {
+    let work = || {
+        let deep = ["/".repeat(65_535), "a/".repeat(32_767)];
+        let mut tree = NameTree::new(7);
+        for (n, name) in deep.iter().enumerate() {
+            assert_eq!(tree.insert(name, n), None);
+        }
+        let found = |tree: &NameTree<usize>, filter: &str| {
+            let mut found = Vec::new();
+            tree.for_each_match(filter, |n| found.push(*n));
+            found.sort_unstable();
+            found
+        };
+        assert_eq!(found(&tree, "#"), [0, 1]);
+        assert_eq!(found(&tree, &("+/".repeat(32_766) + "#")), [0, 1]);
+        assert_eq!(found(&tree, &"+/".repeat(32_767)), [1]);
+        assert_eq!(found(&tree, &deep[0]), [0]);
+        assert_eq!(tree.remove(&deep[0]), Some(0));
+        assert_eq!(found(&tree, "#"), [1]);
+        drop(tree);
+    };
+    std::thread::Builder::new().stack_size(256 << 10).spawn(work).unwrap().join().unwrap();
+}
+
+#[test]
+fn a_search_looks_at_no_more_than_there_is() {
+    let mut tree = NameTree::new(1);
+    for bits in 0..1u32 << 12 {
+        let levels: Vec<&str> = (0..12).map(|level| if bits >> level & 1 == 1 { "b" } else { "a" }).collect();
+        tree.insert(&levels.join("/"), bits);
+    }
+    let (nodes, mut count) = (tree.levels.nodes(), 0);
+    assert_eq!(nodes, (2 << 12) - 1);
+    for filter in ["#", "+/+/+/#", "+/+/+/+/+/+/+/+/+/+/+/+", "+/+/+/+/+/+/+/+/+/+/+/+/#"] {
+        assert_eq!(tree.for_each_match(filter, |_| count += 1), nodes, "{filter}");
+    }
+    assert_eq!(count, 4 << 12);
+    assert_eq!(tree.for_each_match("+/+/+/+/+/+/+/+/+/+/+/x", |_| count += 1), nodes - (1 << 12));
+    assert_eq!(tree.for_each_match("+/x/+/+/+/+/#", |_| count += 1), 3);
+    assert_eq!(tree.for_each_match("a/b/a/b/a/b/a/b/a/b/a/b", |_| count += 1), 13);
+    assert_eq!(count, (4 << 12) + 1);
+}
+
+fn text(wildcards: bool) -> impl Strategy<Value = String> {
+    let level = if wildcards { "(a|b|\\+|\\+|é|日|\\$s||ab)" } else { "(a|b|é|日|\\$s||ab)" };
+    (prop::collection::vec(level, 1..5), prop::bool::weighted(0.3)).prop_filter_map("empty", move |(levels, multi)| {
+        let text = levels.join("/") + if wildcards && multi { "/#" } else { "" };
+        let text = if wildcards && multi && levels.len() == 1 { "#".to_owned() } else { text };
+        (!text.is_empty()).then_some(text)
+    })
+}
+
+proptest! {
+    #[test]
+    fn the_tree_finds_what_a_list_finds(
+        names in prop::collection::vec((text(false), any::<bool>()), 1..60),
+        filters in prop::collection::vec(text(true), 1..20),
+    ) {
+        let (mut tree, mut list) = (NameTree::new(3), BTreeMap::new());
+        for (n, (name, keep)) in names.iter().enumerate() {
+            if *keep || n % 3 == 0 {
+                prop_assert_eq!(tree.insert(name, n), list.insert(name.clone(), n));
+            } else {
+                let victim = &names[n / 2].0;
+                prop_assert_eq!(tree.remove(victim), list.remove(victim));
+            }
+            prop_assert_eq!(tree.len(), list.len());
+        }
+        for filter in &filters {
+            let mut found = Vec::new();
+            tree.for_each_match(filter, |n| found.push(*n));
+            found.sort_unstable();
+            let mut wanted: Vec<usize> = list.iter().filter(|(name, _)| matches(filter, name)).map(|(_, n)| *n).collect();
+            wanted.sort_unstable();
+            prop_assert_eq!(found, wanted);
+        }
+    }
+}
