@@ -1,1 +1,163 @@
+//! A store in memory: nothing survives the process, and every record's meaning in the plainest form.
+//!
+//! What is stored lies in shards, by session (a retained message by its topic). An append locks the shards it touches, in
+//! ascending order, and takes its ticket while it holds them: so in every shard tickets are in order, and whoever holds a shard
+//! knows that everything up to the last ticket given out is there.
 
+mod kept;
+mod shards;
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+
+use super::{Lost, Record, Recovered, Store};
+use crate::clock::Now;
+use crate::identity::{SessionId, Ticket};
+use crate::session::{Page, Saved};
+use shards::Shards;
+
+/// Bounds of one session's queue. What is beyond drops the oldest message that was not sent yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// Messages that wait.
+    pub messages_max: usize,
+    /// Bytes of those: topics, properties and payloads. One message always fits.
+    pub bytes_max: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { messages_max: 10_000, bytes_max: 16 * 1024 * 1024 }
+    }
+}
+
+/// A store in memory.
+#[derive(Debug)]
+pub struct Memory {
+    live: Shards,
+    /// `None`: everything appended is durable at once.
+    disk: Option<Disk>,
+}
+
+/// What stands for a disk where a test says when something reaches it.
+#[derive(Debug)]
+struct Disk {
+    /// What a crash leaves.
+    image: Shards,
+    /// Appended and not committed, in order.
+    log: Mutex<VecDeque<(Ticket, Vec<Record>)>>,
+    mark: AtomicU64,
+    failed: Mutex<BTreeSet<Ticket>>,
+    fails_next: AtomicBool,
+}
+
+impl Memory {
+    /// A store where every append is durable at once: mode `memory`.
+    pub fn instant(bounds: Bounds) -> Self {
+        Self { live: Shards::new(bounds), disk: None }
+    }
+
+    /// A store where an append is durable when [`Memory::commit`] says so, for simulation.
+    pub fn manual(bounds: Bounds) -> Self {
+        let live = Shards::new(bounds);
+        let disk = Disk {
+            image: live.twin(),
+            log: Mutex::default(),
+            mark: AtomicU64::new(0),
+            failed: Mutex::default(),
+            fails_next: AtomicBool::new(false),
+        };
+        Self { live, disk: Some(disk) }
+    }
+
+    /// The last ticket given out.
+    pub fn appended(&self) -> Ticket {
+        self.live.last()
+    }
+
+    /// Makes everything up to this ticket durable. Nothing to do for [`Memory::instant`].
+    pub fn commit(&self, up_to: Ticket) {
+        let Some(disk) = &self.disk else { return };
+        let mut log = disk.log.lock();
+        while let Some((ticket, records)) = log.pop_front_if(|(ticket, _)| *ticket <= up_to) {
+            disk.image.apply_as(ticket, records);
+        }
+        disk.mark.fetch_max(up_to.min(self.live.last()).0, Ordering::AcqRel);
+    }
+
+    /// The power fails: what was not durable is gone, what was is there. Tickets are not given out again.
+    pub fn crash(&self) {
+        let Some(disk) = &self.disk else { return };
+        let mut log = disk.log.lock();
+        log.clear();
+        disk.failed.lock().clear();
+        self.live.restore(&disk.image);
+    }
+
+    /// The next append fails: none of its records is kept, and it is known when its ticket is committed.
+    pub fn fail_next(&self) {
+        if let Some(disk) = &self.disk {
+            disk.fails_next.store(true, Ordering::Release);
+        }
+    }
+}
+
+impl Store for Memory {
+    fn append(&self, records: Vec<Record>) -> Ticket {
+        let Some(disk) = &self.disk else { return self.live.append(records) };
+        let mut log = disk.log.lock();
+        if disk.fails_next.swap(false, Ordering::AcqRel) {
+            let ticket = self.live.append(Vec::new());
+            disk.failed.lock().insert(ticket);
+            return ticket;
+        }
+        let ticket = self.live.append(records.clone());
+        log.push_back((ticket, records));
+        ticket
+    }
+
+    fn durable(&self) -> Ticket {
+        match &self.disk {
+            // Whoever has a ticket has it from an append that has returned.
+            None => self.live.last(),
+            Some(disk) => Ticket(disk.mark.load(Ordering::Acquire)),
+        }
+    }
+
+    fn failed(&self, ticket: Ticket) -> bool {
+        self.disk.as_ref().is_some_and(|disk| disk.failed.lock().contains(&ticket))
+    }
+
+    fn load(&self, session: SessionId, answer: Box<dyn FnOnce(Saved) + Send>) {
+        // The answer is given without a lock: it may append.
+        answer(self.live.load(session));
+    }
+
+    fn read_queue(
+        &self,
+        session: SessionId,
+        after: Ticket,
+        max: usize,
+        _now: Now,
+        answer: Box<dyn FnOnce(Page) + Send>,
+    ) {
+        answer(self.live.page(session, after, max));
+    }
+
+    fn mode(&self) -> &'static str {
+        "memory"
+    }
+
+    fn recover(&self) -> Recovered {
+        self.live.recover()
+    }
+
+    fn lost(&self) -> Lost {
+        self.live.lost()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -93,6 +93,15 @@ pub struct Recovered {
     pub retained: Vec<Arc<Message>>,
 }
 
+/// Messages that a store let go of without anybody being done with them, since it was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Lost {
+    /// The oldest in a session's queue, dropped because the queue was full.
+    pub queue_full: u64,
+    /// In the queue of a session that ended, unfinished ones included.
+    pub session_ended: u64,
+}
+
 /// A store: `memory`, or RocksDB.
 pub trait Store: Send + Sync {
     /// Appends records as one. Returns their ticket, higher than every ticket before.
@@ -111,4 +120,6 @@ pub trait Store: Send + Sync {
     fn mode(&self) -> &'static str;
     /// Everything a broker must know before it listens.
     fn recover(&self) -> Recovered;
+    /// What was dropped so far, to be counted.
+    fn lost(&self) -> Lost;
 }

@@ -10,14 +10,21 @@
 //! `handle_*`. Whoever is refused gets the CONNACK its version has for it, and is closed.
 //!
 //! *Architecture invariant:* no I/O, no clock, no session, no knowledge of passwords: it asks.
+//!
+//! Start with [`Threshold`], then `asked.rs` (what a CONNECT asks for, and what is granted) and `connack.rs` (what it is
+//! told).
+
+mod asked;
+mod connack;
 
 use std::sync::Arc;
 
 use crate::access::Permissions;
 use crate::clock::Now;
 use crate::identity::{ClientId, Identity, Origin};
-use crate::mqtt::{Out, Packet, ReasonCode};
+use crate::mqtt::{Auth, Connect, DecodeError, Out, Outgoing, Packet, Peer, ProtocolVersion, ReasonCode, outgoing};
 use crate::session::{Desk, Limits, Saved, Session};
+use asked::Asked;
 
 /// What a listener demands of who comes in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -112,63 +119,225 @@ pub struct Refused {
     pub why: &'static str,
 }
 
+/// What is awaited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// The first packet.
+    Waiting,
+    /// The answer to [`Step::Authenticate`].
+    Checking,
+    /// The next step of enhanced authentication, by the caller or by the client.
+    Exchanging,
+    /// Its place.
+    Claiming,
+}
+
 /// A connection that has no session yet.
 #[derive(Debug)]
-pub struct Threshold {}
+pub struct Threshold {
+    rules: Arc<Rules>,
+    limits: Arc<Limits>,
+    stage: Stage,
+    /// Means something from the first packet on.
+    asked: Asked,
+    /// What it may do, once proved.
+    may: Option<Arc<Permissions>>,
+    /// The last word of enhanced authentication.
+    authentication_data: Option<Box<[u8]>>,
+}
 
-#[allow(unused_variables)]
 impl Threshold {
     /// Waits for CONNECT.
     pub fn new(rules: &Arc<Rules>, limits: &Arc<Limits>) -> Threshold {
-        todo!()
+        Threshold {
+            rules: Arc::clone(rules),
+            limits: Arc::clone(limits),
+            stage: Stage::Waiting,
+            asked: Asked::nothing(),
+            may: None,
+            authentication_data: None,
+        }
     }
 
     /// The version its CONNECT named, once there was one.
-    pub fn version(&self) -> Option<crate::mqtt::ProtocolVersion> {
-        todo!()
+    pub fn version(&self) -> Option<ProtocolVersion> {
+        (self.stage != Stage::Waiting).then_some(self.asked.peer.version)
     }
 
     /// The Client Identifier its CONNECT named; empty if it wants one assigned.
     pub fn client_id(&self) -> Option<&str> {
-        todo!()
+        (self.stage != Stage::Waiting).then_some(&*self.asked.client_id)
     }
 
     /// A packet from the client.
+    ///
+    /// # Errors
+    /// It is not let in.
     pub fn handle_packet(&mut self, packet: Packet<'_>, out: &mut Out) -> Result<Step, Refused> {
-        todo!()
+        match (self.stage, packet) {
+            (Stage::Waiting, Packet::Connect(connect)) => self.handle_connect(*connect, out),
+            // Whoever does not begin with CONNECT is told nothing [MQTT-3.1.0-1].
+            (Stage::Waiting, _) => Err(Refused { reason: ReasonCode::ProtocolError, why: "MQTT-3.1.0-1" }),
+            (Stage::Exchanging, Packet::Auth(auth)) => self.handle_auth(auth, out),
+            (_, Packet::Disconnect(_)) => Err(Refused { reason: ReasonCode::Success, why: "the client left" }),
+            // Nothing but AUTH and DISCONNECT before CONNACK [MQTT-3.1.2-30] [MQTT-3.1.4-6].
+            _ => Err(self.turn_away(ReasonCode::ProtocolError, "MQTT-3.1.2-30", out)),
+        }
     }
 
-    /// Bytes that are not a packet.
-    pub fn handle_malformed(&mut self, error: crate::mqtt::DecodeError, out: &mut Out) -> Refused {
-        todo!()
+    fn handle_connect(&mut self, connect: Connect, out: &mut Out) -> Result<Step, Refused> {
+        let (asked, credentials) = Asked::of(connect);
+        self.asked = asked;
+        self.stage = Stage::Checking;
+        if let Err(refused) = self.asked.check(&self.limits) {
+            return Err(self.turn_away(refused.reason, refused.why, out));
+        }
+        if let Some(method) = &self.asked.authentication_method {
+            if !self.rules.methods.contains(method) {
+                return Err(self.turn_away(ReasonCode::BadAuthenticationMethod, "MQTT-4.12.0-1", out));
+            }
+            self.stage = Stage::Exchanging;
+            return Ok(Step::Challenge { method: method.clone(), data: credentials.authentication_data });
+        }
+        if credentials.user_name.is_some() || credentials.password.is_some() {
+            return Ok(Step::Authenticate(Credentials {
+                client: self.asked.client_id.clone(),
+                user_name: credentials.user_name,
+                password: credentials.password,
+            }));
+        }
+        if !self.rules.allow_anonymous {
+            return Err(self.turn_away(ReasonCode::NotAuthorized, "anonymous clients are not let in", out));
+        }
+        let may = Arc::clone(&self.rules.anonymous_may);
+        self.claim(Identity::default(), may, out)
+    }
+
+    /// The client's part of an exchange that goes on.
+    fn handle_auth(&mut self, auth: Auth, out: &mut Out) -> Result<Step, Refused> {
+        // Every AUTH names the method of the CONNECT [MQTT-4.12.0-5].
+        let method = match (&self.asked.authentication_method, auth.method) {
+            (Some(asked), Some(method)) if *asked == method => method,
+            _ => return Err(self.turn_away(ReasonCode::BadAuthenticationMethod, "MQTT-4.12.0-5", out)),
+        };
+        if auth.reason != ReasonCode::ContinueAuthentication {
+            return Err(self.turn_away(ReasonCode::ProtocolError, "MQTT-4.12.0-3", out));
+        }
+        Ok(Step::Challenge { method, data: auth.data })
+    }
+
+    /// Bytes that are not a packet. A CONNECT that cannot be read is told nothing; one of a version that is not spoken
+    /// here is told so in the layout it is most likely to read [MQTT-3.1.2-2] [MQTT3-3.1.2-2].
+    pub fn handle_malformed(&mut self, error: DecodeError, out: &mut Out) -> Refused {
+        let refused = Refused { reason: error.reason, why: error.statement };
+        match (self.stage, error.reason) {
+            (Stage::Waiting, ReasonCode::UnsupportedProtocolVersion) => {
+                // A statement of 3.1.1 is broken by a level below 3, which knows no properties.
+                let old = error.statement.starts_with("MQTT3-");
+                let version = if old { ProtocolVersion::V3_1_1 } else { ProtocolVersion::V5 };
+                let peer = Peer { version, ..self.asked.peer };
+                put_refusal(error.reason, None, &peer, out);
+                refused
+            }
+            (Stage::Waiting, _) => refused,
+            _ => self.turn_away(error.reason, error.statement, out),
+        }
     }
 
     /// The answer to [`Step::Authenticate`]: who it is and what it may do, or why not.
+    ///
+    /// # Errors
+    /// It is not let in.
     pub fn handle_identity(
         &mut self,
         answer: Result<(Identity, Arc<Permissions>), ReasonCode>,
         out: &mut Out,
     ) -> Result<Step, Refused> {
-        todo!()
+        match answer {
+            _ if self.stage != Stage::Checking => Ok(Step::Wait),
+            Ok((identity, may)) => self.claim(identity, may, out),
+            Err(reason) => Err(self.turn_away(reason, "user name or password", out)),
+        }
     }
 
     /// The answer to [`Step::Challenge`].
+    ///
+    /// # Errors
+    /// It is not let in.
     pub fn handle_challenge(&mut self, answer: Challenge, out: &mut Out) -> Result<Step, Refused> {
-        todo!()
+        if self.stage != Stage::Exchanging {
+            return Ok(Step::Wait);
+        }
+        match answer {
+            Challenge::Continue(data) => {
+                let method = self.asked.authentication_method.clone().unwrap_or_default();
+                // More is asked for with 0x18 and the method of the CONNECT [MQTT-4.12.0-2] [MQTT-4.12.0-5].
+                let reason = ReasonCode::ContinueAuthentication;
+                outgoing::put(&Outgoing::Auth { reason, method, data: Some(data) }, &self.asked.peer, out);
+                Ok(Step::Wait)
+            }
+            Challenge::Done(identity, may, data) => {
+                self.authentication_data = data;
+                self.claim(identity, may, out)
+            }
+            // An exchange may end at any step, with CONNACK [MQTT-4.12.0-4].
+            Challenge::Denied(reason) => Err(self.turn_away(reason, "enhanced authentication", out)),
+        }
+    }
+
+    /// Who it is is known: asks for its place.
+    fn claim(&mut self, identity: Identity, may: Arc<Permissions>, out: &mut Out) -> Result<Step, Refused> {
+        if !connack::fits(&self.asked, &self.limits, self.authentication_data.as_deref()) {
+            // What has to be said in CONNACK is larger than the client takes [MQTT-3.1.2-24].
+            return Err(self.turn_away(ReasonCode::PacketTooLarge, "MQTT-3.1.2-24", out));
+        }
+        self.may = Some(may);
+        self.stage = Stage::Claiming;
+        Ok(Step::Claim(Claim {
+            client: (!self.asked.client_id.is_empty()).then(|| ClientId::new(&self.asked.client_id)),
+            clean_start: self.asked.clean_start,
+            session_expiry_s: self.asked.session_expiry_s(&self.limits),
+            owner: identity.user,
+        }))
     }
 
     /// Refuses for a reason that lies outside: too many connections, the Client Identifier belongs to somebody else, shutdown.
     pub fn refuse(&mut self, reason: ReasonCode, reason_string: Option<&str>, out: &mut Out) -> Refused {
-        todo!()
+        let reason = connack::sayable(reason);
+        if self.stage != Stage::Waiting {
+            put_refusal(reason, reason_string, &self.asked.peer, out);
+        }
+        Refused { reason, why: "for a reason outside its own packets" }
+    }
+
+    /// Refuses a client whose version is known: with a CONNACK, then it is closed [MQTT-3.2.2-7].
+    fn turn_away(&self, reason: ReasonCode, why: &'static str, out: &mut Out) -> Refused {
+        let reason = connack::sayable(reason);
+        put_refusal(reason, None, &self.asked.peer, out);
+        Refused { reason, why }
     }
 
     /// What it may do, once proved.
     pub fn permissions(&self) -> Option<&Arc<Permissions>> {
-        todo!()
+        self.may.as_ref()
     }
 
-    /// CONNACK, then the session.
+    /// CONNACK, then the session. Called once there was a [`Step::Claim`], with its answer.
     pub fn open(self, claimed: Claimed, now: Now, desk: &mut Desk<'_>) -> Session {
-        todo!()
+        let data = self.authentication_data;
+        let connack = connack::accepting(&self.asked, &self.limits, &claimed, data);
+        outgoing::put(&Outgoing::ConnAck(Box::new(connack)), &self.asked.peer, desk.out);
+        let opening = self.asked.into_opening(claimed, &self.limits);
+        Session::open(opening, &self.limits, now, desk)
     }
 }
+
+fn put_refusal(reason: ReasonCode, reason_string: Option<&str>, peer: &Peer, out: &mut Out) {
+    if connack::BARE_BYTES <= peer.maximum_packet_size {
+        let connack = connack::refusing(reason, reason_string);
+        outgoing::put(&Outgoing::ConnAck(Box::new(connack)), peer, out);
+    }
+}
+
+#[cfg(test)]
+mod tests;
