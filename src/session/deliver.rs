@@ -226,6 +226,7 @@ impl Session {
     /// Ends an exchange: its place in the window and its identifier are free again.
     fn finish(&mut self, id: PacketId, desk: &mut Desk<'_>) {
         if let Some(exchange) = self.inflight.find(id).and_then(|at| self.inflight.finish(at)) {
+            self.feed.finished(exchange.ticket);
             self.save_done(exchange.ticket, desk);
         }
     }

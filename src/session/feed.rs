@@ -53,8 +53,9 @@ enum Source {
     Live { floor: Ticket },
     /// There is more in the store behind `after`.
     Behind { after: Ticket },
-    /// That is being read; what comes by mail meanwhile is kept, unless it becomes too much.
-    Reading { late: Vec<Waiting>, overflow: bool },
+    /// That is being read; what comes by mail meanwhile is kept, unless it becomes too much. What the client is done with
+    /// meanwhile may still be in the page: at most a window's worth, as nothing new is begun.
+    Reading { late: Vec<Waiting>, overflow: bool, finished: Vec<Ticket> },
 }
 
 /// Bounds of a queue in memory.
@@ -139,7 +140,7 @@ impl Feed {
                 self.source = Source::Behind { after: *floor };
                 Offered::InStore
             }
-            Source::Reading { late, overflow } => {
+            Source::Reading { late, overflow, .. } => {
                 if *overflow || late.len() >= AHEAD {
                     *overflow = true;
                     *late = Vec::new();
@@ -178,17 +179,24 @@ impl Feed {
         if !self.waiting.is_empty() {
             return None;
         }
-        self.source = Source::Reading { late: Vec::new(), overflow: false };
+        self.source = Source::Reading { late: Vec::new(), overflow: false, finished: Vec::new() };
         Some((after, AHEAD))
+    }
+
+    /// The client is done with the message in this place of the queue.
+    pub(super) fn finished(&mut self, ticket: Ticket) {
+        if let Source::Reading { finished, .. } = &mut self.source {
+            finished.push(ticket);
+        }
     }
 
     /// The part of the queue that was asked for. Messages for which `under_way` is true are being sent already.
     pub(super) fn take_page(&mut self, page: Page, under_way: impl Fn(Ticket) -> bool) {
-        let Source::Reading { late, overflow } = &mut self.source else { return };
-        let (late, overflow) = (std::mem::take(late), *overflow);
+        let Source::Reading { late, overflow, finished } = &mut self.source else { return };
+        let (late, overflow, finished) = (std::mem::take(late), *overflow, std::mem::take(finished));
         let last = page.messages.last().map_or(Ticket::NONE, |queued| queued.ticket);
         for queued in page.messages {
-            if !under_way(queued.ticket) {
+            if !under_way(queued.ticket) && !finished.contains(&queued.ticket) {
                 self.push(queued.into());
             }
         }

@@ -42,16 +42,20 @@ pub struct Memory {
 }
 
 /// What stands for a disk where a test says when something reaches it.
-#[derive(Debug)]
 struct Disk {
     /// What a crash leaves.
     image: Shards,
     /// Appended and not committed, in order.
     log: Mutex<VecDeque<(Ticket, Vec<Record>)>>,
+    /// Reads that wait until everything appended before them is committed.
+    reads: Mutex<VecDeque<(Ticket, Reading)>>,
     mark: AtomicU64,
     failed: Mutex<BTreeSet<Ticket>>,
     fails_next: AtomicBool,
 }
+
+/// Answers a read out of the durable image.
+type Reading = Box<dyn FnOnce(&Shards) + Send>;
 
 impl Memory {
     /// A store where every append is durable at once: mode `memory`.
@@ -65,6 +69,7 @@ impl Memory {
         let disk = Disk {
             image: live.twin(),
             log: Mutex::default(),
+            reads: Mutex::default(),
             mark: AtomicU64::new(0),
             failed: Mutex::default(),
             fails_next: AtomicBool::new(false),
@@ -80,11 +85,14 @@ impl Memory {
     /// Makes everything up to this ticket durable. Nothing to do for [`Memory::instant`].
     pub fn commit(&self, up_to: Ticket) {
         let Some(disk) = &self.disk else { return };
-        let mut log = disk.log.lock();
-        while let Some((ticket, records)) = log.pop_front_if(|(ticket, _)| *ticket <= up_to) {
-            disk.image.apply_as(ticket, records);
+        {
+            let mut log = disk.log.lock();
+            while let Some((ticket, records)) = log.pop_front_if(|(ticket, _)| *ticket <= up_to) {
+                disk.image.apply_as(ticket, records);
+            }
+            disk.mark.fetch_max(up_to.min(self.live.last()).0, Ordering::AcqRel);
         }
-        disk.mark.fetch_max(up_to.min(self.live.last()).0, Ordering::AcqRel);
+        disk.answer();
     }
 
     /// The power fails: what was not durable is gone, what was is there. Tickets are not given out again.
@@ -92,6 +100,7 @@ impl Memory {
         let Some(disk) = &self.disk else { return };
         let mut log = disk.log.lock();
         log.clear();
+        disk.reads.lock().clear();
         disk.failed.lock().clear();
         self.live.restore(&disk.image);
     }
@@ -101,6 +110,32 @@ impl Memory {
         if let Some(disk) = &self.disk {
             disk.fails_next.store(true, Ordering::Release);
         }
+    }
+}
+
+impl std::fmt::Debug for Disk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Disk").field("mark", &self.mark).finish_non_exhaustive()
+    }
+}
+
+impl Disk {
+    fn mark(&self) -> Ticket {
+        Ticket(self.mark.load(Ordering::Acquire))
+    }
+
+    /// Answers the reads whose turn has come. Without a lock: an answer may append.
+    fn answer(&self) {
+        loop {
+            let mark = self.mark();
+            let Some((_, reading)) = self.reads.lock().pop_front_if(|(after, _)| *after <= mark) else { return };
+            reading(&self.image);
+        }
+    }
+
+    fn read(&self, last: Ticket, reading: Reading) {
+        self.reads.lock().push_back((last, reading));
+        self.answer();
     }
 }
 
@@ -122,7 +157,7 @@ impl Store for Memory {
         match &self.disk {
             // Whoever has a ticket has it from an append that has returned.
             None => self.live.last(),
-            Some(disk) => Ticket(disk.mark.load(Ordering::Acquire)),
+            Some(disk) => disk.mark(),
         }
     }
 
@@ -131,8 +166,11 @@ impl Store for Memory {
     }
 
     fn load(&self, session: SessionId, answer: Box<dyn FnOnce(Saved) + Send>) {
-        // The answer is given without a lock: it may append.
-        answer(self.live.load(session));
+        match &self.disk {
+            // The answer is given without a lock: it may append.
+            None => answer(self.live.load(session)),
+            Some(disk) => disk.read(self.live.last(), Box::new(move |image| answer(image.load(session)))),
+        }
     }
 
     fn read_queue(
@@ -143,7 +181,12 @@ impl Store for Memory {
         _now: Now,
         answer: Box<dyn FnOnce(Page) + Send>,
     ) {
-        answer(self.live.page(session, after, max));
+        match &self.disk {
+            None => answer(self.live.page(session, after, max)),
+            Some(disk) => {
+                disk.read(self.live.last(), Box::new(move |image| answer(image.page(session, after, max))));
+            }
+        }
     }
 
     fn mode(&self) -> &'static str {

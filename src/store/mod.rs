@@ -110,7 +110,7 @@ pub trait Store: Send + Sync {
     fn durable(&self) -> Ticket;
     /// Whether the append with this ticket failed: nobody may be acknowledged for it.
     fn failed(&self, ticket: Ticket) -> bool;
-    /// The saved part of a session, through `answer`.
+    /// The saved part of a session, through `answer`, as everything appended ahead of this call left it.
     fn load(&self, session: SessionId, answer: Box<dyn FnOnce(Saved) + Send>);
     /// Waiting messages of a session behind `after`, at most `max`, through `answer`: only what is durable, and not before
     /// everything appended ahead of this call is. So a page that is complete is complete at least up to there, and a message whose

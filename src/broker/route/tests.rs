@@ -3,35 +3,11 @@ use std::sync::Arc;
 use super::*;
 use crate::broker::{directory::Directory, index::Index, later::Later, retain::Retained};
 use crate::clock::Now;
-use crate::identity::{ClientId, Origin, Ticket};
+use crate::identity::{ClientId, Origin};
 use crate::message::Parts;
 use crate::mqtt::QoS::{AtLeastOnce, AtMostOnce, ExactlyOnce};
-use crate::session::{Page, Saved};
-use crate::store::{Record, Recovered, Store};
+use crate::store::memory::{Bounds, Memory};
 use crate::topic::filter::TopicFilter;
-
-/// Routing asks no store.
-struct NoStore;
-
-impl Store for NoStore {
-    fn append(&self, _: Vec<Record>) -> Ticket {
-        Ticket::NONE
-    }
-    fn durable(&self) -> Ticket {
-        Ticket::NONE
-    }
-    fn failed(&self, _: Ticket) -> bool {
-        false
-    }
-    fn load(&self, _: SessionId, _: Box<dyn FnOnce(Saved) + Send>) {}
-    fn read_queue(&self, _: SessionId, _: Ticket, _: usize, _: Now, _: Box<dyn FnOnce(Page) + Send>) {}
-    fn mode(&self) -> &'static str {
-        "memory"
-    }
-    fn recover(&self) -> Recovered {
-        Recovered::default()
-    }
-}
 
 fn broker() -> Broker {
     Broker {
@@ -39,7 +15,7 @@ fn broker() -> Broker {
         retained: Retained::default(),
         directory: Directory::new(),
         later: Later::new(),
-        store: Arc::new(NoStore),
+        store: Arc::new(Memory::instant(Bounds::default())),
     }
 }
 

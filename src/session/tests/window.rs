@@ -35,7 +35,9 @@ struct Model {
     last: u64,
     queue: BTreeMap<u64, usize>,
     mail: [VecDeque<u64>; 2],
-    asked: Option<(Ticket, usize)>,
+    /// The read that was asked for, and its answer if the store looked at once: what happens until it arrives is not in it.
+    asked: Option<(Ticket, usize, Option<Page>)>,
+    looks_at_once: bool,
     unacknowledged: Vec<(u16, u64)>,
     seen: BTreeSet<u64>,
     last_of: [u64; 2],
@@ -70,7 +72,13 @@ impl Model {
     }
 
     fn answer(&mut self, bench: &mut Bench) {
-        let Some((after, max)) = self.asked.take() else { return };
+        if let Some((after, max, page)) = self.asked.take() {
+            let page = page.unwrap_or_else(|| self.read(after, max));
+            bench.page(page);
+        }
+    }
+
+    fn read(&self, after: Ticket, max: usize) -> Page {
         let waiting: Vec<u64> = self.queue.range(after.0 + 1..).map(|(ticket, _)| *ticket).collect();
         let max = max.min(self.page_max);
         let messages = waiting.iter().take(max).map(|ticket| Queued {
@@ -81,7 +89,7 @@ impl Model {
             subscription_ids: Vec::new(),
         });
         let complete_up_to = (waiting.len() <= max).then_some(Ticket(self.last));
-        bench.page(Page { messages: messages.collect(), complete_up_to });
+        Page { messages: messages.collect(), complete_up_to }
     }
 
     /// Looks at what the session did.
@@ -90,7 +98,8 @@ impl Model {
             match effect {
                 Effect::ReadQueue { after, max } => {
                     assert!(self.asked.is_none(), "one read at a time");
-                    self.asked = Some((after, max));
+                    let page = self.looks_at_once.then(|| self.read(after, max));
+                    self.asked = Some((after, max, page));
                 }
                 Effect::Save { change: Change::Done { ticket }, then: None } => {
                     assert!(self.queue.remove(&ticket.0).is_some(), "done once");
@@ -129,10 +138,11 @@ proptest! {
         waiting in 0..20u64,
         window in 1..6u16,
         page_max in 1..30usize,
+        looks_at_once in any::<bool>(),
     ) {
         let opening = Opening { receive_maximum: window, ..resumed(Saved::default()) };
         let mut bench = Bench::new(opening);
-        let mut model = Model { last: waiting, page_max, ..Model::default() };
+        let mut model = Model { last: waiting, page_max, looks_at_once, ..Model::default() };
         model.queue.extend((1..=waiting).map(|ticket| (ticket, 0)));
         model.look(&mut bench);
         for step in &steps {

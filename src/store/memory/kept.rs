@@ -21,7 +21,7 @@ pub(super) struct Kept {
     ends_wall_ms: Option<u64>,
     subscriptions: Vec<SavedSubscription>,
     received: Vec<PacketId>,
-    /// Has a Packet Identifier, in the order of the first sending.
+    /// Has a Packet Identifier, in the order in which it is sent again.
     outgoing: Vec<SavedOut>,
     /// Has none, in the order of tickets.
     queue: VecDeque<Waiting>,
@@ -121,13 +121,7 @@ impl Kept {
         match change {
             Change::Released(packet_id) => self.received.retain(|there| *there != packet_id),
             Change::Sent { ticket, packet_id } => self.send(ticket, packet_id),
-            Change::Received { ticket } => {
-                let published = |out: &&mut SavedOut| out.ticket == ticket && out.state == OutState::Published;
-                if let Some(out) = self.outgoing.iter_mut().find(published) {
-                    out.state = OutState::Released;
-                    out.message = None;
-                }
-            }
+            Change::Received { ticket } => self.release(ticket),
             Change::Done { ticket } => self.finish(ticket),
             Change::Expiry { expiry_s } => self.record.expiry_s = expiry_s,
         }
@@ -135,6 +129,11 @@ impl Kept {
 
     fn send(&mut self, ticket: Ticket, packet_id: PacketId) {
         self.handed_out = self.handed_out.max(ticket);
+        // Said again at the end of a connection: the order in which it is said is the order in which it is sent again.
+        if let Some(at) = self.outgoing.iter().position(|out| out.ticket == ticket) {
+            let out = self.outgoing.remove(at);
+            return self.outgoing.push(out);
+        }
         let Some(waiting) = self.take_out(ticket) else { return };
         self.outgoing.push(SavedOut {
             packet_id,
@@ -145,6 +144,14 @@ impl Kept {
             retain: waiting.retain,
             subscription_ids: waiting.subscription_ids.into_vec(),
         });
+    }
+
+    /// PUBREC came: behind all others, so that PUBRELs are repeated in the order of the PUBRECs.
+    fn release(&mut self, ticket: Ticket) {
+        if let Some(at) = self.outgoing.iter().position(|out| out.ticket == ticket) {
+            let out = self.outgoing.remove(at);
+            self.outgoing.push(SavedOut { state: OutState::Released, message: None, ..out });
+        }
     }
 
     fn finish(&mut self, ticket: Ticket) {
