@@ -46,10 +46,25 @@ pub struct Plan {
     pub recipients: Vec<Recipient>,
     /// The same sessions, to be looked up once the message is appended.
     pub stored: Vec<Stored>,
+    /// Further copies for sessions that have one in `stored`: a member of a share that is subscribed by itself, too. A place in a
+    /// queue is one message's, so each of these is appended by itself.
+    pub extra: Vec<Stored>,
     /// Sessions it matched.
     pub matched: usize,
     /// QoS 0 copies for durable sessions without a connection: they are not kept.
     pub absent: usize,
+}
+
+impl Stored {
+    /// How the session gets the message, as the store keeps it.
+    pub fn recipient(&self) -> Recipient {
+        Recipient {
+            session: self.seat.session,
+            qos: self.target.qos,
+            retain: self.target.retain,
+            subscription_ids: self.target.subscription_ids.to_vec(),
+        }
+    }
 }
 
 impl Plan {
@@ -63,6 +78,7 @@ impl Plan {
         self.by_core.iter_mut().for_each(Vec::clear);
         self.recipients.clear();
         self.stored.clear();
+        self.extra.clear();
         self.matched = 0;
         self.absent = 0;
     }

@@ -11,7 +11,6 @@ use super::seat::{Address, Seat};
 use crate::identity::SessionId;
 use crate::message::Message;
 use crate::mqtt::QoS;
-use crate::store::Recipient;
 
 /// One matching subscription.
 #[derive(Debug)]
@@ -105,13 +104,13 @@ impl Hit {
         match (self.durable, self.address) {
             (Some(seat), _) if self.qos > QoS::AtMostOnce => {
                 target.stored = true;
-                plan.recipients.push(Recipient {
-                    session: self.session,
-                    qos: self.qos,
-                    retain: self.retain,
-                    subscription_ids: target.subscription_ids.to_vec(),
-                });
-                plan.stored.push(Stored { seat, target });
+                let stored = Stored { seat, target };
+                if self.shared && plan.stored.iter().any(|other| other.seat.session == self.session) {
+                    plan.extra.push(stored);
+                } else {
+                    plan.recipients.push(stored.recipient());
+                    plan.stored.push(stored);
+                }
             }
             (_, Some(address)) => {
                 if let Some(targets) = plan.by_core.get_mut(usize::from(address.core)) {

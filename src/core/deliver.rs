@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::client::{Held, Stage};
 use super::{Core, Mail};
-use crate::broker::plan::{Plan, Target};
+use crate::broker::plan::{Plan, Stored, Target};
 use crate::broker::seat::Address;
 use crate::identity::Ticket;
 use crate::message::Message;
@@ -60,18 +60,40 @@ impl Core {
             let recipients = std::mem::take(&mut plan.recipients);
             records.push(Record::Enqueue { message: Arc::clone(&message), recipients });
         }
-        let ticket = broker.append(records);
+        let mut ticket = broker.append(records);
         let mut held = None;
         if message.qos == QoS::ExactlyOnce && ticket > broker.store.durable() {
             let by_core = plan.by_core.iter_mut().map(std::mem::take).collect();
-            held = Some(Box::new(Held { message, ticket, by_core, stored: std::mem::take(&mut plan.stored) }));
+            held = Some(Box::new(Held {
+                message: Arc::clone(&message),
+                ticket,
+                by_core,
+                stored: std::mem::take(&mut plan.stored),
+            }));
         } else {
             Plan::seat_stored(&mut plan.stored, &mut plan.by_core);
             self.deliver_plan(&message, ticket, &mut plan.by_core);
         }
+        for copy in plan.extra.drain(..) {
+            ticket = ticket.max(self.publish_extra(&message, copy));
+        }
         plan.clear();
         self.plan = plan;
         (ticket, reason, held)
+    }
+
+    /// A further copy for a session that gets the message already.
+    fn publish_extra(&mut self, message: &Arc<Message>, copy: Stored) -> Ticket {
+        let record = Record::Enqueue { message: Arc::clone(message), recipients: vec![copy.recipient()] };
+        let ticket = self.shared.broker.append(vec![record]);
+        let by_core = vec![Vec::new(); self.shared.inboxes.len()];
+        let held = Held { message: Arc::clone(message), ticket, by_core, stored: vec![copy] };
+        if message.qos == QoS::ExactlyOnce && ticket > self.shared.broker.store.durable() {
+            self.orphans.push(held);
+        } else {
+            self.deliver_held(held);
+        }
+        ticket
     }
 
     /// Keeps or clears the retained message of a topic [MQTT-3.3.1-5] [MQTT-3.3.1-6]. `false` if there is no room for another.
