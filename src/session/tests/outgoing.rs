@@ -90,7 +90,7 @@ fn dropped_messages_are_counted_and_leave_the_store() {
         .collect();
     assert_eq!((bench.effects(), bench.bytes().len()), (expected, 0));
     bench.deliver(&message("t", b"ok", QOS[1], None), 4, QOS[1]);
-    assert_eq!(bench.bytes(), [0x32, 8, 0, 1, b't', 0, 1, 0, b'o', b'k'], "no window slot was lost [MQTT-3.1.2-25]");
+    assert_eq!(bench.bytes(), [0x32, 8, 0, 1, b't', 0, 2, 0, b'o', b'k'], "no window slot was lost [MQTT-3.1.2-25]");
 }
 
 #[test]
