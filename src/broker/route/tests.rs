@@ -7,7 +7,7 @@ use crate::identity::{ClientId, Origin, Ticket};
 use crate::message::Parts;
 use crate::mqtt::QoS::{AtLeastOnce, AtMostOnce, ExactlyOnce};
 use crate::session::{Page, Saved};
-use crate::store::{Record, Recovered, Store};
+use crate::store::{Lost, Record, Recovered, Store};
 use crate::topic::filter::TopicFilter;
 
 /// Routing asks no store.
@@ -30,6 +30,9 @@ impl Store for NoStore {
     }
     fn recover(&self) -> Recovered {
         Recovered::default()
+    }
+    fn lost(&self) -> Lost {
+        Lost::default()
     }
 }
 
