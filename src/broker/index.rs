@@ -15,6 +15,7 @@ use parking_lot::RwLock;
 use super::seat::Seat;
 use super::subscribers::Subscribers;
 use crate::mqtt::QoS;
+use crate::session::Options;
 use crate::topic::filter::TopicFilter;
 use crate::topic::tree::FilterTree;
 
@@ -33,6 +34,17 @@ pub struct Interest {
     pub retain_as_published: bool,
     /// Subscription Identifier, at most 268,435,455; 0 = none.
     pub subscription_id: u32,
+}
+
+impl From<Options> for Interest {
+    fn from(options: Options) -> Self {
+        Interest {
+            qos: options.qos,
+            no_local: options.no_local,
+            retain_as_published: options.retain_as_published,
+            subscription_id: options.subscription_id.unwrap_or(0),
+        }
+    }
 }
 
 /// What [`Index::subscribe`] did.

@@ -12,6 +12,7 @@ pub mod directory;
 pub mod index;
 pub mod later;
 pub mod plan;
+pub mod recover;
 pub mod retain;
 pub mod route;
 pub mod seat;

@@ -4,6 +4,7 @@ use super::Core;
 use crate::metrics::{Closed, Direction, Dropped, Metric, PacketKind, Qos, Reason};
 use crate::mqtt::{QoS, ReasonCode};
 use crate::session::{DropReason, Ending};
+use crate::store::Lost;
 
 impl Core {
     pub(super) fn count_packet_in(&mut self, first: u8) {
@@ -24,6 +25,16 @@ impl Core {
 
     pub(super) fn count_dropped(&mut self, reason: Dropped, messages: usize) {
         self.counters.add(Metric::MessagesDropped(reason), messages as u64);
+    }
+
+    /// Counts what the store has dropped since it was asked last.
+    pub(super) fn count_store_lost(&mut self, lost: Lost) {
+        let before = std::mem::replace(&mut self.store_lost, lost);
+        let mut count = |reason, now: u64, before| {
+            self.counters.add(Metric::MessagesDropped(reason), now.saturating_sub(before));
+        };
+        count(Dropped::QueueFull, lost.queue_full, before.queue_full);
+        count(Dropped::SessionEnded, lost.session_ended, before.session_ended);
     }
 
     pub(super) fn count_refused(&mut self, reason: ReasonCode) {

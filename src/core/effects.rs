@@ -9,7 +9,7 @@ use crate::broker::seat::Seat;
 use crate::identity::Ticket;
 use crate::message::Message;
 use crate::mqtt::{Auth, PacketId, QoS, ReasonCode, RetainHandling};
-use crate::session::{Change, Effect, Options, Owed, Reauthentication, SavedSubscription, Taken, Wanted};
+use crate::session::{Change, Effect, Owed, Reauthentication, SavedSubscription, Taken, Wanted};
 use crate::store::{Recipient, Record};
 use crate::threshold::Challenge;
 use crate::topic::filter::TopicFilter;
@@ -252,16 +252,5 @@ impl Client {
     fn waits_for_store(&self) -> bool {
         !self.pending.is_empty()
             || matches!(&self.stage, Stage::Entering(e) if matches!(e.waits_for, super::client::WaitsFor::Record(..)))
-    }
-}
-
-impl From<Options> for Interest {
-    fn from(options: Options) -> Self {
-        Interest {
-            qos: options.qos,
-            no_local: options.no_local,
-            retain_as_published: options.retain_as_published,
-            subscription_id: options.subscription_id.unwrap_or(0),
-        }
     }
 }

@@ -51,6 +51,7 @@ use crate::metrics::{Board, Closed, Counters, Metric};
 use crate::mqtt::publish::Templates;
 use crate::net::{Layers, Transport};
 use crate::session::{Desk, Effect, Ending, Session};
+use crate::store::Lost;
 
 /// Bytes read from one connection in one turn.
 const SCRATCH_BYTES: usize = 64 * 1024;
@@ -111,6 +112,8 @@ pub struct Core {
     orphans: Vec<Held>,
     /// The store's mark, as last looked at.
     durable: Ticket,
+    /// What the store has dropped and is counted. Only the first core counts it.
+    store_lost: Lost,
     /// Empty effect lists, one per depth of nesting.
     spare_effects: Vec<Vec<Effect>>,
     shown: Moment,
@@ -140,6 +143,7 @@ impl Core {
             waiting: Vec::new(),
             orphans: Vec::new(),
             durable: shared.broker.store.durable(),
+            store_lost: Lost::default(),
             spare_effects: Vec::new(),
             shown: now.moment,
             sys_due: now.moment,
@@ -322,6 +326,7 @@ impl Core {
             self.counters.set(Metric::Subscriptions, broker.index.subscriptions() as u64);
             self.counters.set(Metric::RetainedMessages, broker.retained.count() as u64);
             self.counters.set(Metric::Sessions, broker.directory.len() as u64);
+            self.count_store_lost(broker.store.lost());
         }
         self.shared.board.show(usize::from(self.id), &self.counters);
     }

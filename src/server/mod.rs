@@ -6,12 +6,12 @@
 //! Start with [`run`], then `lifecycle.rs` and `reload.rs`. What an operator sees of it is in `src/docs/operating.md`.
 
 mod announce;
-#[expect(dead_code, reason = "the cores are started here as soon as there is a store to give them")]
 mod clients;
 mod descriptors;
 mod lifecycle;
 mod operators;
 mod reload;
+mod state;
 mod telemetry;
 
 pub use lifecycle::Phase;
@@ -24,6 +24,7 @@ use crate::config::{Config, Mistakes};
 use crate::metrics::Board;
 use crate::net::{ListenError, TlsConfig};
 use crate::{admin, auth};
+use clients::{Built, Clients};
 use lifecycle::{Asked, Lifecycle, Signals};
 use operators::Operators;
 use reload::Reloadable;
@@ -101,10 +102,11 @@ pub fn run(config: Config, telemetry: &Arc<Telemetry>, reread: &Reread<'_>) -> R
     let lifecycle = Arc::new(Lifecycle::new());
     let board = Arc::new(Board::new(config.threads));
     let auth = Arc::new(auth::Auth::new(auth::Files::read(&config.auth)?, runtime.handle().clone()));
-    let mut listening = Vec::new();
-
-    // The cores start here, before anybody is told that they listen.
-
+    let clients = Clients::start(
+        &config,
+        Built { broker: state::broker(&config, started), auth: Arc::clone(&auth), board: Arc::clone(&board), started },
+    )?;
+    let mut listening = clients.listening();
     let operators = Operators::start(&config, &runtime, |version, store_mode| admin::Admin {
         page: crate::metrics::Page::new(Arc::clone(&board), &crate::metrics::Facts { version, store_mode }),
         version,
@@ -118,14 +120,14 @@ pub fn run(config: Config, telemetry: &Arc<Telemetry>, reread: &Reread<'_>) -> R
     announce::announce(&config, &listening);
 
     let certificates = operators.as_ref().and_then(|operators| operators.certificates.clone());
-    let mut reloadable = Reloadable { config, telemetry: Arc::clone(telemetry), auth, certificates };
+    let mut reloadable = Reloadable { config, telemetry: Arc::clone(telemetry), auth, certificates, clients };
     while let Asked::Reload = runtime.block_on(signals.next()) {
         reloadable.reload(reread);
     }
 
     lifecycle.enter(Phase::Draining);
     tracing::info!("stopping");
-    // The cores say good-bye to their clients here.
+    reloadable.clients.stop();
     if let Some(operators) = operators {
         operators.stop();
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::clients::{Clients, FreshTls};
 use super::{Reread, Telemetry};
 use crate::config::Config;
 use crate::config::reload::{changes, needs_restart};
@@ -13,6 +14,7 @@ pub(super) struct Reloadable {
     pub(super) telemetry: Arc<Telemetry>,
     pub(super) auth: Arc<auth::Auth>,
     pub(super) certificates: Option<Arc<admin::Certificates>>,
+    pub(super) clients: Clients,
 }
 
 /// Everything that a configuration names, read and right: putting it in force cannot fail.
@@ -20,6 +22,7 @@ struct Fresh {
     config: Config,
     files: auth::Files,
     certificates: Option<admin::FreshCertificates>,
+    listeners: FreshTls,
 }
 
 impl Reloadable {
@@ -37,7 +40,8 @@ impl Reloadable {
         let certificates = self.certificates.as_ref().zip(config.http.as_ref().and_then(|http| http.tls.as_ref()));
         let certificates = certificates.map(|(_, files)| admin::Certificates::read(files)).transpose();
         let certificates = certificates.map_err(|error| error.to_string())?;
-        Ok(Fresh { config, files, certificates })
+        let listeners = self.clients.read_certificates(&config).map_err(|error| whole(&error))?;
+        Ok(Fresh { config, files, certificates, listeners })
     }
 
     fn put_in_force(&mut self, fresh: Fresh) {
@@ -45,6 +49,8 @@ impl Reloadable {
             certificates.replace(fresh);
         }
         self.auth.replace(fresh.files);
+        // Behind the files: the rules of a listener are made of them.
+        self.clients.put_in_force(&fresh.config, fresh.listeners);
         if fresh.config.log.level != self.config.log.level
             && let Err(why) = self.telemetry.set_level(&fresh.config.log.level)
         {
@@ -58,4 +64,10 @@ impl Reloadable {
         tracing::info!(changed = changed.len(), restart_needed = needs_restart(&changed), "configuration read again");
         self.config = fresh.config;
     }
+}
+
+/// An error with everything it came of, in one line.
+fn whole(error: &dyn std::error::Error) -> String {
+    std::iter::successors(error.source(), |error| error.source())
+        .fold(error.to_string(), |text, source| format!("{text}: {source}"))
 }

@@ -3,6 +3,8 @@
 mod program;
 
 use std::fs;
+use std::io::Read as _;
+use std::net::TcpStream;
 
 use program::{Program, ask, directory, put, run};
 
@@ -56,6 +58,43 @@ fn it_says_where_it_listens_and_ends_cleanly_on_either_signal() {
         program.signal(signal);
         assert_eq!(program.wait(), Some(0));
     }
+}
+
+#[test]
+fn every_listener_is_announced_and_takes_connections_until_the_end() {
+    let place = directory();
+    let mut program = Program::start(&place, &put(&place, "c.toml", ANYWHERE));
+    let mut clients: Vec<TcpStream> = Vec::new();
+    for listener in ["mqtt", "ws"] {
+        clients.push(TcpStream::connect(program.address(listener)).unwrap());
+    }
+    program.wait_for_metric("heraldmq_connections_opened_total 2");
+    program.signal(program::Signal::Terminate);
+    for mut client in clients {
+        assert_eq!(client.read(&mut [0; 16]).unwrap(), 0, "a client that said nothing is told nothing");
+    }
+    assert_eq!(program.wait(), Some(0));
+}
+
+#[test]
+fn a_reload_puts_the_certificates_of_clients_in_force_or_none() {
+    let place = directory();
+    assert_eq!(run(&place, &["certs"], "").code, Some(0));
+    let file = put(&place, "c.toml", &ANYWHERE.replace("enabled = false", "addr = \"127.0.0.1:0\""));
+    let mut program = Program::start(&place, &file);
+    assert_ne!(program.address("mqtts"), program.address("wss"));
+    fs::write(place.path().join("certs/dev/server.key"), "not a key").unwrap();
+    program.signal(program::Signal::HangUp);
+    program.wait_for_log("reload refused, nothing changed");
+    program.wait_for_log("listeners.mqtts: certs/dev/server.key: ");
+    assert_eq!(run(&place, &["certs", "certs/dev2"], "").code, Some(0));
+    for name in ["server.key", "server.pem"] {
+        fs::copy(place.path().join("certs/dev2").join(name), place.path().join("certs/dev").join(name)).unwrap();
+    }
+    program.signal(program::Signal::HangUp);
+    program.wait_for_log("configuration read again");
+    program.signal(program::Signal::Terminate);
+    assert_eq!(program.wait(), Some(0));
 }
 
 #[test]

@@ -162,6 +162,22 @@ impl Program {
     }
 }
 
+impl Program {
+    /// Waits until this line is among the metrics.
+    pub fn wait_for_metric(&self, line: &str) {
+        let begun = Instant::now();
+        let mut page = String::new();
+        while begun.elapsed() < PATIENCE {
+            page = ask(self.address("http"), "GET", "/metrics", "");
+            if page.lines().any(|there| there == line) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        panic!("no {line:?} in {page}");
+    }
+}
+
 impl Drop for Program {
     fn drop(&mut self) {
         // It may have ended by itself.
