@@ -66,8 +66,6 @@ pub struct Saved {
     pub outgoing: Vec<SavedOut>,
     /// Packet Identifiers of incoming QoS 2 messages that were received and not released.
     pub received: Vec<PacketId>,
-    /// The last ticket handed out of the queue: what is unfinished up to here is in `outgoing`.
-    pub sent_up_to: Ticket,
 }
 
 /// One edit of a saved session. Only sessions that outlive their connection make any.

@@ -103,6 +103,7 @@ impl Memory {
         disk.reads.lock().clear();
         disk.failed.lock().clear();
         self.live.restore(&disk.image);
+        disk.mark.store(self.live.last().0, Ordering::Release);
     }
 
     /// The next append fails: none of its records is kept, and it is known when its ticket is committed.

@@ -42,6 +42,7 @@ impl Broker {
         let parts = Parts { topic, properties: &[], payload: b"x", qos, retain, expiry_s: None, origin };
         let mut plan = Plan::new(2);
         self.route(&Message::new(parts, Now::default()), &mut Routing::default(), &mut plan);
+        Plan::seat_stored(&mut plan.stored, &mut plan.by_core);
         plan
     }
 }

@@ -26,8 +26,6 @@ pub(super) struct Kept {
     /// Has none, in the order of tickets.
     queue: VecDeque<Waiting>,
     queue_bytes: usize,
-    /// The highest ticket that was sent, or done with without being sent.
-    handed_out: Ticket,
 }
 
 /// A message in the queue, and how this session gets it.
@@ -50,7 +48,6 @@ impl Kept {
             outgoing: Vec::new(),
             queue: VecDeque::new(),
             queue_bytes: 0,
-            handed_out: Ticket::NONE,
         }
     }
 
@@ -128,7 +125,6 @@ impl Kept {
     }
 
     fn send(&mut self, ticket: Ticket, packet_id: PacketId) {
-        self.handed_out = self.handed_out.max(ticket);
         // Said again at the end of a connection: the order in which it is said is the order in which it is sent again.
         if let Some(at) = self.outgoing.iter().position(|out| out.ticket == ticket) {
             let out = self.outgoing.remove(at);
@@ -160,20 +156,16 @@ impl Kept {
                 self.outgoing.remove(at);
             }
             None => {
-                self.handed_out = self.handed_out.max(ticket);
                 self.take_out(ticket);
             }
         }
     }
 
     pub(super) fn saved(&self) -> Saved {
-        // Appends of different cores reach a session in any order: it may have sent a message while an earlier one waits.
-        let before = self.queue.front().map_or(u64::MAX, |first| first.ticket.0 - 1);
         Saved {
             subscriptions: self.subscriptions.clone(),
             outgoing: self.outgoing.clone(),
             received: self.received.clone(),
-            sent_up_to: self.handed_out.min(Ticket(before)),
         }
     }
 
