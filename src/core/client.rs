@@ -71,6 +71,7 @@ pub(super) struct Flags {
 ///  Entering ──CONNACK 0──▶ Open ──▶ Closing ──▶ (gone)
 ///      └────────refused────────────────▲
 /// ```
+#[expect(clippy::large_enum_variant, reason = "nearly every client of a core is open")]
 #[derive(Debug)]
 pub(super) enum Stage {
     /// Not a session yet.

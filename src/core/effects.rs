@@ -49,10 +49,9 @@ impl Core {
             self.orphans.extend(held.map(|held| *held));
             return;
         };
-        if client.pending.is_empty() {
-            if ticket <= self.durable || ticket <= self.shared.broker.store.durable() {
-                return self.settle(slot, Pending { ticket, owed, held });
-            }
+        let is_durable = ticket <= self.durable || ticket <= self.shared.broker.store.durable();
+        if client.pending.is_empty() && is_durable {
+            return self.settle(slot, Pending { ticket, owed, held });
         }
         client.pending.push_back(Pending { ticket, owed, held });
         self.wait_for_store(slot);
