@@ -13,7 +13,7 @@ use super::frame::Frame;
 use super::property::{self, Place};
 use super::reader::{Reader, STRUCTURE};
 use super::reason::Carrier;
-use super::{DecodeError, PacketId, ProtocolVersion, QoS, ReasonCode};
+use super::{Ack, DecodeError, ProtocolVersion, QoS, ReasonCode};
 
 /// Which of the four acknowledgements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +29,6 @@ pub(super) enum AckKind {
 #[derive(Clone, Copy)]
 pub(super) enum Checked<'a> {
     Connect(Connect<'a>),
-    Ack(AckKind, PacketId, ReasonCode),
     Subscribe(ProtocolVersion),
     Unsubscribe(ProtocolVersion),
     PingReq,
@@ -38,7 +37,7 @@ pub(super) enum Checked<'a> {
     Auth(ReasonCode),
 }
 
-/// Checks one packet of a client other than PUBLISH after CONNECT; `version` is `None` before its CONNECT.
+/// Checks one packet of a client other than PUBLISH and its acknowledgements; `version` is `None` before its CONNECT.
 ///
 /// # Errors
 /// See [`super::decode`].
@@ -58,10 +57,6 @@ pub(super) fn check<'a>(frame: Frame<'a>, version: Option<ProtocolVersion>) -> R
     match kind {
         // [MQTT-3.1.0-2]
         1 => Err(DecodeError::protocol("MQTT-3.1.0-2")),
-        4 => ack(frame, version, AckKind::PubAck),
-        5 => ack(frame, version, AckKind::PubRec),
-        6 => ack(frame, version, AckKind::PubRel),
-        7 => ack(frame, version, AckKind::PubComp),
         8 => subscribe(frame, version),
         10 => unsubscribe(frame, version),
         12 => {
@@ -71,7 +66,7 @@ pub(super) fn check<'a>(frame: Frame<'a>, version: Option<ProtocolVersion>) -> R
         14 => disconnect(frame, version),
         15 if version.is_v5() => auth(frame),
         0 | 15 => Err(DecodeError::malformed(STRUCTURE)),
-        // CONNACK, SUBACK, UNSUBACK and PINGRESP are a server's; PUBLISH does not come here.
+        // CONNACK, SUBACK, UNSUBACK and PINGRESP are a server's; the rest does not come here.
         _ => Err(DecodeError::protocol(STRUCTURE)),
     }
 }
@@ -81,13 +76,15 @@ fn flags(frame: Frame<'_>, prescribed: u8, statement: &'static str) -> Result<()
     if frame.first & 0x0F == prescribed { Ok(()) } else { Err(DecodeError::malformed(statement)) }
 }
 
-fn ack<'a>(frame: Frame<'a>, version: ProtocolVersion, kind: AckKind) -> Result<Checked<'a>, DecodeError> {
-    let (prescribed, carrier, place) = match kind {
-        AckKind::PubAck => (0, Carrier::Received, Place::PubAck),
-        AckKind::PubRec => (0, Carrier::Received, Place::PubRec),
+/// Checks PUBACK, PUBREC, PUBREL or PUBCOMP, and reads what of it anybody asks for on the way.
+pub(super) fn ack(frame: Frame<'_>, version: ProtocolVersion) -> Result<(AckKind, Ack), DecodeError> {
+    let (kind, prescribed, carrier, place) = match frame.first >> 4 {
+        4 => (AckKind::PubAck, 0, Carrier::Received, Place::PubAck),
+        5 => (AckKind::PubRec, 0, Carrier::Received, Place::PubRec),
         // [MQTT3-3.6.1-1]
-        AckKind::PubRel => (2, Carrier::Released, Place::PubRel),
-        AckKind::PubComp => (0, Carrier::Released, Place::PubComp),
+        6 => (AckKind::PubRel, 2, Carrier::Released, Place::PubRel),
+        7 => (AckKind::PubComp, 0, Carrier::Released, Place::PubComp),
+        _ => return Err(DecodeError::malformed(STRUCTURE)),
     };
     flags(frame, prescribed, "MQTT-2.1.3-1")?;
     let mut body = Reader::new(frame.body);
@@ -101,7 +98,7 @@ fn ack<'a>(frame: Frame<'a>, version: ProtocolVersion, kind: AckKind) -> Result<
         }
     }
     body.end()?;
-    Ok(Checked::Ack(kind, packet_id, reason))
+    Ok((kind, Ack { packet_id, reason }))
 }
 
 fn subscribe<'a>(frame: Frame<'a>, version: ProtocolVersion) -> Result<Checked<'a>, DecodeError> {
