@@ -2,7 +2,7 @@
 //!
 //! It knows the direction: flags of the fixed header, ends, identifiers, strings, reserved bits, Reason
 //! Codes and properties are held against what a *client* may send in that packet. PUBLISH, the packet that
-//! comes most, is checked where it is read (`publish.rs`). Statements are cited by their 5.0 number where
+//! comes most, is checked where it is read, by the same means (`publish.rs`). Statements are cited by their 5.0 number where
 //! both versions say the same.
 
 mod connect;
@@ -13,10 +13,11 @@ use super::frame::Frame;
 use super::property::{self, Place};
 use super::reader::{Reader, STRUCTURE};
 use super::reason::Carrier;
-use super::{DecodeError, PacketId, ProtocolVersion, PublishView, QoS, ReasonCode, publish};
+use super::{Ack, DecodeError, ProtocolVersion, QoS, ReasonCode};
 
 /// Which of the four acknowledgements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(clippy::enum_variant_names)] // the names are the standard's
 pub(super) enum AckKind {
     PubAck,
     PubRec,
@@ -25,11 +26,9 @@ pub(super) enum AckKind {
 }
 
 /// A packet that is valid, with what the check had to read anyway. Holds passwords: never printed.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy)]
 pub(super) enum Checked<'a> {
     Connect(Connect<'a>),
-    Publish(PublishView<'a>),
-    Ack(AckKind, PacketId, ReasonCode),
     Subscribe(ProtocolVersion),
     Unsubscribe(ProtocolVersion),
     PingReq,
@@ -38,7 +37,7 @@ pub(super) enum Checked<'a> {
     Auth(ReasonCode),
 }
 
-/// Checks one packet of a client; `version` is `None` before its CONNECT.
+/// Checks one packet of a client other than PUBLISH and its acknowledgements; `version` is `None` before its CONNECT.
 ///
 /// # Errors
 /// See [`super::decode`].
@@ -58,11 +57,6 @@ pub(super) fn check<'a>(frame: Frame<'a>, version: Option<ProtocolVersion>) -> R
     match kind {
         // [MQTT-3.1.0-2]
         1 => Err(DecodeError::protocol("MQTT-3.1.0-2")),
-        3 => publish::read(frame, version).map(Checked::Publish),
-        4 => ack(frame, version, AckKind::PubAck),
-        5 => ack(frame, version, AckKind::PubRec),
-        6 => ack(frame, version, AckKind::PubRel),
-        7 => ack(frame, version, AckKind::PubComp),
         8 => subscribe(frame, version),
         10 => unsubscribe(frame, version),
         12 => {
@@ -72,7 +66,7 @@ pub(super) fn check<'a>(frame: Frame<'a>, version: Option<ProtocolVersion>) -> R
         14 => disconnect(frame, version),
         15 if version.is_v5() => auth(frame),
         0 | 15 => Err(DecodeError::malformed(STRUCTURE)),
-        // CONNACK, SUBACK, UNSUBACK and PINGRESP are a server's.
+        // CONNACK, SUBACK, UNSUBACK and PINGRESP are a server's; the rest does not come here.
         _ => Err(DecodeError::protocol(STRUCTURE)),
     }
 }
@@ -82,13 +76,15 @@ fn flags(frame: Frame<'_>, prescribed: u8, statement: &'static str) -> Result<()
     if frame.first & 0x0F == prescribed { Ok(()) } else { Err(DecodeError::malformed(statement)) }
 }
 
-fn ack<'a>(frame: Frame<'a>, version: ProtocolVersion, kind: AckKind) -> Result<Checked<'a>, DecodeError> {
-    let (prescribed, carrier, place) = match kind {
-        AckKind::PubAck => (0, Carrier::Received, Place::PubAck),
-        AckKind::PubRec => (0, Carrier::Received, Place::PubRec),
+/// Checks PUBACK, PUBREC, PUBREL or PUBCOMP, and reads what of it anybody asks for on the way.
+pub(super) fn ack(frame: Frame<'_>, version: ProtocolVersion) -> Result<(AckKind, Ack), DecodeError> {
+    let (kind, prescribed, carrier, place) = match frame.first >> 4 {
+        4 => (AckKind::PubAck, 0, Carrier::Received, Place::PubAck),
+        5 => (AckKind::PubRec, 0, Carrier::Received, Place::PubRec),
         // [MQTT3-3.6.1-1]
-        AckKind::PubRel => (2, Carrier::Released, Place::PubRel),
-        AckKind::PubComp => (0, Carrier::Released, Place::PubComp),
+        6 => (AckKind::PubRel, 2, Carrier::Released, Place::PubRel),
+        7 => (AckKind::PubComp, 0, Carrier::Released, Place::PubComp),
+        _ => return Err(DecodeError::malformed(STRUCTURE)),
     };
     flags(frame, prescribed, "MQTT-2.1.3-1")?;
     let mut body = Reader::new(frame.body);
@@ -102,7 +98,7 @@ fn ack<'a>(frame: Frame<'a>, version: ProtocolVersion, kind: AckKind) -> Result<
         }
     }
     body.end()?;
-    Ok(Checked::Ack(kind, packet_id, reason))
+    Ok((kind, Ack { packet_id, reason }))
 }
 
 fn subscribe<'a>(frame: Frame<'a>, version: ProtocolVersion) -> Result<Checked<'a>, DecodeError> {
