@@ -12,3 +12,15 @@ pub struct DecodeError {
     /// The normative statement that is broken, without brackets, e.g. `MQTT-2.1.3-1`.
     pub statement: &'static str,
 }
+
+impl DecodeError {
+    /// Bytes that cannot be read as a packet.
+    pub(super) fn malformed(statement: &'static str) -> Self {
+        Self { reason: ReasonCode::MalformedPacket, statement }
+    }
+
+    /// A packet that can be read and must not be sent.
+    pub(super) fn protocol(statement: &'static str) -> Self {
+        Self { reason: ReasonCode::ProtocolError, statement }
+    }
+}

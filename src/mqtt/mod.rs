@@ -11,13 +11,20 @@
 //!
 //! Start with [`Packet`], then `frame.rs`, `check.rs`, `publish.rs`.
 
+mod check;
+mod codec;
 pub mod error;
 pub mod frame;
 pub mod out;
 pub mod outgoing;
 pub mod packet;
+mod property;
 pub mod publish;
+mod reader;
 pub mod reason;
+#[cfg(test)]
+mod testing;
+mod text;
 
 pub use error::DecodeError;
 pub use out::Out;

@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 
+use super::check::{self, AckKind, Checked};
 use super::frame::Frame;
-use super::{DecodeError, PacketId, ProtocolVersion, PublishView, QoS, ReasonCode};
+use super::{DecodeError, PacketId, ProtocolVersion, PublishView, QoS, ReasonCode, codec};
 
 /// A packet from a client, valid in itself: flags, properties, ranges, ends, UTF-8 are all checked.
 #[derive(Debug, Clone, PartialEq)]
@@ -153,6 +154,26 @@ impl std::fmt::Debug for Auth {
 /// Whatever the validator finds, with the reason for a 5.0 peer and the statement broken. A packet that
 /// only a server may send is `ProtocolError`.
 pub fn decode<'a>(frame: Frame<'a>, version: Option<ProtocolVersion>) -> Result<Packet<'a>, DecodeError> {
-    let _ = (frame, version);
-    todo!()
+    Ok(match check::check(frame, version)? {
+        Checked::Publish(publish) => Packet::Publish(publish),
+        Checked::Ack(kind, packet_id, reason) => {
+            // Up to the Reason Code nothing is left to read.
+            let ack = if frame.body.len() < 4 { Ack { packet_id, reason } } else { codec::ack(frame, kind)? };
+            match kind {
+                AckKind::PubAck => Packet::PubAck(ack),
+                AckKind::PubRec => Packet::PubRec(ack),
+                AckKind::PubRel => Packet::PubRel(ack),
+                AckKind::PubComp => Packet::PubComp(ack),
+            }
+        }
+        Checked::PingReq => Packet::PingReq,
+        Checked::Connect(connect) => Packet::Connect(Box::new(codec::connect(connect)?)),
+        Checked::Subscribe(version) => Packet::Subscribe(codec::subscribe(frame, version)?),
+        Checked::Unsubscribe(version) => Packet::Unsubscribe(codec::unsubscribe(frame, version)?),
+        Checked::Disconnect => Packet::Disconnect(codec::disconnect(frame)?),
+        Checked::Auth(reason) => Packet::Auth(codec::auth(frame, reason)?),
+    })
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,14 @@
 //! PUBLISH: a borrowed view in; out, a frame encoded once per layout and copied with its Packet
 //! Identifier, flags and remaining expiry patched.
 
-use super::{Out, PacketId, ProtocolVersion, QoS};
+mod template;
+
+pub use template::{Alias, Content, Shape, Templates, encoded_len};
+
+use super::frame::Frame;
+use super::property::{self, Place, Value};
+use super::reader::Reader;
+use super::{DecodeError, PacketId, ProtocolVersion, QoS, ReasonCode, text};
 
 /// PUBLISH from a client, borrowed from the read buffer, valid in itself. Topic Name is checked (UTF-8,
 /// no U+0000, no wildcards [MQTT-3.3.2-2]); it is empty only when `topic_alias` is there.
@@ -29,70 +36,45 @@ impl<'a> PublishView<'a> {
     where
         'a: 'b,
     {
-        let _ = spare;
-        todo!()
+        if self.topic_alias.is_none() && self.expiry_s.is_none() {
+            return self.properties;
+        }
+        spare.clear();
+        property::keep_forwardable(self.properties, spare);
+        spare
     }
 }
 
-/// What is the same for every receiver.
-#[derive(Debug, Clone, Copy)]
-#[allow(missing_docs)]
-pub struct Content<'a> {
-    pub topic: &'a str,
-    /// Forwardable properties in wire form; left out for 3.1.1.
-    pub properties: &'a [u8],
-    pub payload: &'a bytes::Bytes,
-}
-
-/// What differs from receiver to receiver.
-#[derive(Debug, Clone, Copy)]
-#[allow(missing_docs)]
-pub struct Shape<'a> {
-    pub version: ProtocolVersion,
-    pub qos: QoS,
-    pub retain: bool,
-    pub dup: bool,
-    pub packet_id: Option<PacketId>,
-    /// Remaining Message Expiry Interval (5.0).
-    pub expiry_s: Option<u32>,
-    /// Topic Alias to send (5.0), and whether the Topic Name goes with it.
-    pub alias: Option<Alias>,
-    /// Subscription Identifiers (5.0).
-    pub subscription_ids: &'a [u32],
-}
-
-/// A Topic Alias in an outgoing PUBLISH.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub enum Alias {
-    /// The topic goes along and the receiver learns the alias.
-    Teach(u16),
-    /// The receiver knows it: the topic stays empty.
-    Known(u16),
-}
-
-/// Frames of one message by layout, made on first use and copied from then on. Holds them for one turn
-/// of fan-out; make a new one for each message (`clear` keeps its buffers).
-#[derive(Debug, Default)]
-pub struct Templates {}
-
-impl Templates {
-    /// Forgets the frames, keeps the buffers: the next message may be put.
-    pub fn clear(&mut self) {
-        todo!()
+/// Reads and checks PUBLISH from a client in one pass.
+pub(super) fn read<'a>(frame: Frame<'a>, version: ProtocolVersion) -> Result<PublishView<'a>, DecodeError> {
+    // [MQTT-3.3.1-4]
+    let qos = QoS::from_bits(frame.first >> 1 & 3).ok_or(DecodeError::malformed("MQTT-3.3.1-4"))?;
+    let dup = frame.first & 8 != 0;
+    if dup && qos == QoS::AtMostOnce {
+        return Err(DecodeError::malformed("MQTT-3.3.1-2"));
     }
-
-    /// Appends one PUBLISH to `out`. A shape without alias and Subscription Identifiers comes from a
-    /// template; payloads above 8 KiB are shared, not copied.
-    pub fn put(&mut self, content: &Content<'_>, shape: &Shape<'_>, out: &mut Out) {
-        let _ = (content, shape, out);
-        todo!()
+    let mut body = Reader::new(frame.body);
+    let topic = text::topic_name(body.binary()?, ReasonCode::TopicNameInvalid, "MQTT-3.3.2-2")?;
+    let packet_id = match qos {
+        QoS::AtMostOnce => None,
+        QoS::AtLeastOnce | QoS::ExactlyOnce => Some(body.packet_id("MQTT-2.2.1-3")?),
+    };
+    let (mut topic_alias, mut expiry_s, mut properties) = (None, None, &[][..]);
+    if version.is_v5() {
+        properties = property::read(&mut body, Place::Publish, |id, value| match (id, value) {
+            (property::TOPIC_ALIAS, Value::Number(alias)) => topic_alias = u16::try_from(alias).ok(),
+            (property::MESSAGE_EXPIRY_INTERVAL, Value::Number(seconds)) => expiry_s = Some(seconds),
+            _ => {}
+        })?;
     }
+    if topic.is_empty() && topic_alias.is_none() {
+        // [MQTT-4.7.3-1]
+        return Err(DecodeError::protocol("MQTT-4.7.3-1"));
+    }
+    let retain = frame.first & 1 != 0;
+    let payload = body.rest();
+    Ok(PublishView { dup, qos, retain, topic, packet_id, topic_alias, expiry_s, properties, payload })
 }
 
-/// Bytes the whole packet takes on the wire, fixed header included: compared with the receiver's Maximum
-/// Packet Size before it is sent [MQTT-3.1.2-24].
-pub fn encoded_len(content: &Content<'_>, shape: &Shape<'_>) -> usize {
-    let _ = (content, shape);
-    todo!()
-}
+#[cfg(test)]
+mod tests;

@@ -57,3 +57,45 @@ impl ReasonCode {
         self as u8 >= 0x80
     }
 }
+
+/// Packets that carry Reason Codes and that a client may send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Carrier {
+    /// PUBACK and PUBREC.
+    Received,
+    /// PUBREL and PUBCOMP.
+    Released,
+    Disconnect,
+    Auth,
+}
+
+impl ReasonCode {
+    /// The code with this number, if a client may send it in `carrier` [MQTT-3.4.2-1] [MQTT-3.14.2-1]
+    /// [MQTT-3.15.2-1]. Codes the standard gives to the server alone are left out.
+    #[rustfmt::skip]
+    pub(super) fn from_client(carrier: Carrier, number: u8) -> Option<ReasonCode> {
+        use Carrier::{Auth, Disconnect, Received, Released};
+        Some(match (number, carrier) {
+            (0x00, Received | Released | Disconnect) => ReasonCode::Success,
+            (0x04, Disconnect)            => ReasonCode::DisconnectWithWill,
+            (0x18, Auth)                  => ReasonCode::ContinueAuthentication,
+            (0x19, Auth)                  => ReasonCode::ReAuthenticate,
+            (0x80, Received | Disconnect) => ReasonCode::UnspecifiedError,
+            (0x81, Disconnect)            => ReasonCode::MalformedPacket,
+            (0x82, Disconnect)            => ReasonCode::ProtocolError,
+            (0x83, Received | Disconnect) => ReasonCode::ImplementationSpecificError,
+            (0x87, Received)              => ReasonCode::NotAuthorized,
+            (0x90, Received | Disconnect) => ReasonCode::TopicNameInvalid,
+            (0x91, Received)              => ReasonCode::PacketIdentifierInUse,
+            (0x92, Released)              => ReasonCode::PacketIdentifierNotFound,
+            (0x93, Disconnect)            => ReasonCode::ReceiveMaximumExceeded,
+            (0x94, Disconnect)            => ReasonCode::TopicAliasInvalid,
+            (0x95, Disconnect)            => ReasonCode::PacketTooLarge,
+            (0x96, Disconnect)            => ReasonCode::MessageRateTooHigh,
+            (0x97, Received | Disconnect) => ReasonCode::QuotaExceeded,
+            (0x98, Disconnect)            => ReasonCode::AdministrativeAction,
+            (0x99, Received | Disconnect) => ReasonCode::PayloadFormatInvalid,
+            _ => return None,
+        })
+    }
+}
