@@ -49,10 +49,8 @@ impl Core {
             self.orphans.extend(held.map(|held| *held));
             return;
         };
-        if client.pending.is_empty() {
-            if ticket <= self.durable || ticket <= self.shared.broker.store.durable() {
-                return self.settle(slot, Pending { ticket, owed, held });
-            }
+        if client.pending.is_empty() && (ticket <= self.durable || ticket <= self.shared.broker.store.durable()) {
+            return self.settle(slot, Pending { ticket, owed, held });
         }
         client.pending.push_back(Pending { ticket, owed, held });
         self.wait_for_store(slot);

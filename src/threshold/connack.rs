@@ -75,7 +75,7 @@ fn announcing(asked: &Asked, limits: &Limits, client: &str, data: Option<Box<[u8
 }
 
 /// Bytes of a CONNACK of 5.0 on the wire, fixed header included.
-fn encoded_len(connack: &ConnAck) -> u64 {
+pub(super) fn encoded_len(connack: &ConnAck) -> u64 {
     let string = |text: &Option<Box<str>>| text.as_ref().map_or(0, |text| 3 + text.len() as u64);
     let number = |there: bool, bytes: u64| if there { 1 + bytes } else { 0 };
     let properties = number(connack.session_expiry_s.is_some(), 4)
