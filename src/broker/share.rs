@@ -8,8 +8,8 @@ use super::subscribers::{Member, Roster};
 use crate::identity::SessionId;
 use crate::mqtt::QoS;
 
-/// Members looked at for one message. Who is not connected is durable, so in a larger group whose next members are all away
-/// the message waits for one of them instead of being searched a connection for.
+/// Members looked at in turn for one message. Who is not connected is durable, so in a larger group where nobody of so many
+/// is connected, nor whoever was connected last, the message waits for one of them.
 const LOOKED_AT_MAX: usize = 256;
 
 /// The members of one Shared Subscription: one ShareName and one filter.
@@ -17,24 +17,18 @@ const LOOKED_AT_MAX: usize = 256;
 pub(super) struct Group {
     /// The filter as its members wrote it, `$share/ShareName/` included.
     text: Arc<str>,
-    share_len: usize,
     roster: Roster,
     /// Whose turn it is.
     next: AtomicU32,
+    /// Where a connected member was found last.
+    seen: AtomicU32,
 }
-
-const SHARE: &str = "$share/";
 
 impl Group {
     /// A group without members.
     pub(super) fn new(share: &str, filter: &str) -> Self {
-        let text = [SHARE, share, "/", filter].concat();
-        Self { text: text.into(), share_len: share.len(), roster: Roster::default(), next: AtomicU32::new(0) }
-    }
-
-    /// Whether this is its ShareName.
-    pub(super) fn is_named(&self, share: &str) -> bool {
-        self.text.get(SHARE.len()..SHARE.len() + self.share_len) == Some(share)
+        let text = ["$share/", share, "/", filter].concat();
+        Self { text: text.into(), roster: Roster::default(), next: AtomicU32::new(0), seen: AtomicU32::new(0) }
     }
 
     /// The filter as its members wrote it.
@@ -60,22 +54,34 @@ impl Group {
     /// The member that gets the next message: the next one in turn that is connected; if none is, one whose session keeps
     /// the message until its client returns. Nobody else gets that message, even if the member refuses it
     /// [MQTT-4.8.2-6] or its session ends first [MQTT-4.8.2-5].
+    ///
+    /// Two cores at once may choose the same member: each message still goes to exactly one.
     pub(super) fn choose(&self) -> Option<&Member> {
         let members = self.roster.members();
-        let count = members.len();
-        let start = self.next.load(Ordering::Relaxed) as usize % count.max(1);
+        let (count, looked_at) = (members.len().max(1), members.len().min(LOOKED_AT_MAX));
+        let start = self.next.load(Ordering::Relaxed) as usize % count;
         let (before, from) = members.split_at(start);
-        let in_turn = || from.iter().chain(before).take(LOOKED_AT_MAX).enumerate();
-        let connected = in_turn().find(|(_, member)| member.seat.address().is_some());
-        let (passed, chosen) = connected.or_else(|| {
-            let keeps =
-                |member: &Member| member.seat.is_durable() && Interest::from(member.interest).qos > QoS::AtMostOnce;
-            in_turn()
-                .find(|(_, member)| keeps(member))
-                .or_else(|| in_turn().find(|(_, member)| member.seat.is_durable()))
-        })?;
-        // Two cores at once may choose the same member: each message still goes to exactly one.
-        self.next.store(((start + passed + 1) % count) as u32, Ordering::Relaxed);
-        Some(chosen)
+        let in_turn = || from.iter().chain(before).take(looked_at);
+        if let Some(passed) = in_turn().position(is_connected) {
+            let at = (start + passed) % count;
+            self.seen.store(at as u32, Ordering::Relaxed);
+            self.next.store((at + 1) as u32, Ordering::Relaxed);
+            return members.get(at);
+        }
+        // In a large group the next search goes on behind this one.
+        let step = if looked_at < members.len() { looked_at } else { 1 };
+        self.next.store(((start + step) % count) as u32, Ordering::Relaxed);
+        let seen = members.get(self.seen.load(Ordering::Relaxed) as usize).filter(|member| is_connected(member));
+        seen.or_else(|| in_turn().find(|member| keeps(member)))
+            .or_else(|| in_turn().find(|member| member.seat.is_durable()))
     }
+}
+
+fn is_connected(member: &Member) -> bool {
+    member.seat.address().is_some()
+}
+
+/// Whether messages above QoS 0 wait for it while it is away.
+fn keeps(member: &Member) -> bool {
+    member.seat.is_durable() && Interest::from(member.interest).qos > QoS::AtMostOnce
 }

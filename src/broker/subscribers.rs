@@ -3,8 +3,8 @@
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
-use foldhash::fast::FixedState;
-use hashbrown::HashTable;
+use foldhash::fast::{FixedState, RandomState};
+use hashbrown::{HashMap, HashTable};
 
 use super::index::{Added, Interest, Match};
 use super::seat::Seat;
@@ -142,7 +142,8 @@ impl Roster {
 #[derive(Debug, Default)]
 pub(super) struct Crowd {
     roster: Roster,
-    groups: Vec<Group>,
+    /// By ShareName. There may be as many as there are subscriptions.
+    groups: HashMap<Box<str>, Group, RandomState>,
 }
 
 /// Who has a filter. Sixteen bytes while it is one session, which is the case that there are half a million of.
@@ -193,22 +194,17 @@ impl Subscribers {
 
     /// Makes a session a member of the Shared Subscription `$share/{share}/{filter}`, or replaces its interest.
     pub(super) fn join(&mut self, share: &str, filter: &str, seat: &Arc<Seat>, interest: Interest) -> Added {
-        let groups = &mut self.crowd().groups;
-        let at = groups.iter().position(|group| group.is_named(share)).unwrap_or(groups.len());
-        if at == groups.len() {
-            groups.push(Group::new(share, filter));
-        }
-        let group = &mut groups[at];
+        let group = self.crowd().groups.entry(Box::from(share)).or_insert_with(|| Group::new(share, filter));
         Added { new: group.add(Member::new(seat, interest)), filter: group.text() }
     }
 
     /// Ends a session's membership. Whether it was a member.
     pub(super) fn leave(&mut self, share: &str, seat: &Arc<Seat>) -> bool {
         let Subscribers::Many(crowd) = self else { return false };
-        let Some(at) = crowd.groups.iter().position(|group| group.is_named(share)) else { return false };
-        let there = crowd.groups[at].remove(seat.session);
-        if crowd.groups[at].is_empty() {
-            crowd.groups.swap_remove(at);
+        let Some(group) = crowd.groups.get_mut(share) else { return false };
+        let there = group.remove(seat.session);
+        if group.is_empty() {
+            crowd.groups.remove(share);
         }
         self.settle();
         there
@@ -226,7 +222,7 @@ impl Subscribers {
             Subscribers::One { interest, seat } => found(Match { seat, interest: (*interest).into(), shared: false }),
             Subscribers::Many(crowd) => {
                 crowd.roster.members().iter().for_each(|member| found(member.as_match()));
-                for member in crowd.groups.iter().filter_map(Group::choose) {
+                for member in crowd.groups.values().filter_map(Group::choose) {
                     found(Match { shared: true, ..member.as_match() });
                 }
             }

@@ -129,6 +129,27 @@ fn connected_members_take_turns() {
 }
 
 #[test]
+fn a_large_group_finds_its_one_connected_member_soon_and_keeps_to_it() {
+    let (index, seats) = (Index::new(), seats(2_000));
+    seats.iter().for_each(|member| assert!(index.add("$share/g/t", member, 0).new));
+    connect(&seats[1_999]);
+    let got = index.members("t", 100);
+    assert!(got[7..].iter().all(|n| *n == 1_999), "{got:?}");
+}
+
+#[test]
+fn as_many_groups_as_one_likes_cost_no_search() {
+    let (index, member) = (Index::new(), seat(1));
+    connect(&member);
+    for n in 0..3_000 {
+        assert!(index.add(&format!("$share/g{n}/t"), &member, n).new);
+    }
+    assert_eq!(index.found("t").len(), 3_000);
+    assert!((0..3_000).all(|n| index.take(&format!("$share/g{n}/t"), &member)));
+    assert!(index.found("t").is_empty());
+}
+
+#[test]
 fn without_a_connected_member_a_session_that_keeps_messages_gets_it() {
     let index = Index::new();
     let gone = Seat::new(SessionId(1), ClientId::new("gone"), Origin(1), false);
