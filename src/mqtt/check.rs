@@ -2,7 +2,7 @@
 //!
 //! It knows the direction: flags of the fixed header, ends, identifiers, strings, reserved bits, Reason
 //! Codes and properties are held against what a *client* may send in that packet. PUBLISH, the packet that
-//! comes most, is checked where it is read (`publish.rs`). Statements are cited by their 5.0 number where
+//! comes most, is checked where it is read, by the same means (`publish.rs`). Statements are cited by their 5.0 number where
 //! both versions say the same.
 
 mod connect;
@@ -13,10 +13,11 @@ use super::frame::Frame;
 use super::property::{self, Place};
 use super::reader::{Reader, STRUCTURE};
 use super::reason::Carrier;
-use super::{DecodeError, PacketId, ProtocolVersion, PublishView, QoS, ReasonCode, publish};
+use super::{DecodeError, PacketId, ProtocolVersion, QoS, ReasonCode};
 
 /// Which of the four acknowledgements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(clippy::enum_variant_names)] // the names are the standard's
 pub(super) enum AckKind {
     PubAck,
     PubRec,
@@ -25,10 +26,9 @@ pub(super) enum AckKind {
 }
 
 /// A packet that is valid, with what the check had to read anyway. Holds passwords: never printed.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy)]
 pub(super) enum Checked<'a> {
     Connect(Connect<'a>),
-    Publish(PublishView<'a>),
     Ack(AckKind, PacketId, ReasonCode),
     Subscribe(ProtocolVersion),
     Unsubscribe(ProtocolVersion),
@@ -38,7 +38,7 @@ pub(super) enum Checked<'a> {
     Auth(ReasonCode),
 }
 
-/// Checks one packet of a client; `version` is `None` before its CONNECT.
+/// Checks one packet of a client other than PUBLISH after CONNECT; `version` is `None` before its CONNECT.
 ///
 /// # Errors
 /// See [`super::decode`].
@@ -58,7 +58,6 @@ pub(super) fn check<'a>(frame: Frame<'a>, version: Option<ProtocolVersion>) -> R
     match kind {
         // [MQTT-3.1.0-2]
         1 => Err(DecodeError::protocol("MQTT-3.1.0-2")),
-        3 => publish::read(frame, version).map(Checked::Publish),
         4 => ack(frame, version, AckKind::PubAck),
         5 => ack(frame, version, AckKind::PubRec),
         6 => ack(frame, version, AckKind::PubRel),
@@ -72,7 +71,7 @@ pub(super) fn check<'a>(frame: Frame<'a>, version: Option<ProtocolVersion>) -> R
         14 => disconnect(frame, version),
         15 if version.is_v5() => auth(frame),
         0 | 15 => Err(DecodeError::malformed(STRUCTURE)),
-        // CONNACK, SUBACK, UNSUBACK and PINGRESP are a server's.
+        // CONNACK, SUBACK, UNSUBACK and PINGRESP are a server's; PUBLISH does not come here.
         _ => Err(DecodeError::protocol(STRUCTURE)),
     }
 }

@@ -8,7 +8,7 @@ use super::{DecodeError, ReasonCode};
 
 /// What one look at every byte tells.
 const CONTROL: u8 = 1;
-const WILDCARD: u8 = 2;
+const WILDCARD: u8 = 1 << 1;
 const NOT_ASCII: u8 = 0x80;
 
 /// Or of what the bytes are; written without branches so that it is computed many bytes at a time.
@@ -16,7 +16,7 @@ fn classes(bytes: &[u8]) -> u8 {
     bytes.iter().fold(0, |seen, &byte| {
         let control = u8::from(byte < 0x20) | u8::from(byte == 0x7F);
         let wildcard = u8::from(byte == b'+') | u8::from(byte == b'#');
-        seen | control * CONTROL | wildcard * WILDCARD | byte & NOT_ASCII
+        seen | control | (wildcard << 1) | (byte & NOT_ASCII)
     })
 }
 

@@ -70,7 +70,7 @@ fn mqtt_2_2_1_5_an_acknowledgement_of_packet_identifier_0_is_refused() {
 
 #[test]
 fn mqtt_3_4_2_1_acknowledgements_carry_only_their_own_reason_codes() {
-    let allowed = |first, code| matches!(read(first, &[0, 1, code], V5), Ok(_));
+    let allowed = |first, code| read(first, &[0, 1, code], V5).is_ok();
     for code in 0..=255_u8 {
         let received = matches!(code, 0 | 0x80 | 0x83 | 0x87 | 0x90 | 0x91 | 0x97 | 0x99);
         let released = matches!(code, 0 | 0x92);

@@ -1,1 +1,4 @@
+//! mqttbytes against us: each known defect, and PUBLISH read by both.
 
+mod defects;
+mod publish;
