@@ -20,7 +20,7 @@ use heraldmq::identity::{ClientId, Origin, SessionId, Ticket};
 use heraldmq::message::{Message, Parts};
 use heraldmq::mqtt::QoS;
 use heraldmq::session::{Page, Saved};
-use heraldmq::store::{Record, Recovered, Store};
+use heraldmq::store::{Lost, Record, Recovered, Store};
 use heraldmq::topic::filter::TopicFilter;
 
 /// The program's allocator, so that memory means the same.
@@ -56,6 +56,9 @@ impl Store for NoStore {
     }
     fn recover(&self) -> Recovered {
         Recovered::default()
+    }
+    fn lost(&self) -> Lost {
+        Lost::default()
     }
 }
 
