@@ -6,7 +6,8 @@
 //! *Architecture invariant:* this room knows no socket and no packet. Its locks guard single maps, are held for single
 //! operations, and no function holds two.
 //!
-//! Start with `route.rs`, then `index.rs` (who wants what), `directory.rs` and `seat.rs` (who sits where).
+//! Start with `route.rs`, then `index.rs` (who wants what; `subscribers.rs` and `share.rs` hold one filter's),
+//! `directory.rs` and `seat.rs` (who sits where).
 
 pub mod directory;
 pub mod index;

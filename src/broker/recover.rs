@@ -67,8 +67,8 @@ mod tests {
     use crate::message::{Message, Parts};
     use crate::mqtt::QoS;
     use crate::session::Options;
-    use crate::store::Store;
-    use crate::store::memory::{Bounds, Memory};
+    use crate::store::memory::Memory;
+    use crate::store::{Bounds, Store};
 
     fn now(ms: u64) -> Now {
         Now { moment: Moment::from_ms(ms), wall_ms: 1_000_000 + ms }

@@ -394,6 +394,21 @@ pub const SETTINGS: &[Setting] = &[
         reload: Reload::Restart,
         doc: "When an acknowledgement is sent: `memory` = when the message was routed; nothing survives the process.",
     },
+    at_restart(limit(
+        "store.queue_messages_max",
+        (1, MANY),
+        10_000,
+        "messages",
+        "QoS 1 and 2 messages kept for one session that outlives its connection, those it was sent and did not \
+         acknowledge not counted. What is beyond drops the oldest.",
+    )),
+    at_restart(limit(
+        "store.queue_bytes_max",
+        (1024, MANY),
+        16 << 20,
+        "bytes",
+        "Bytes of the messages kept for one session: topics, properties and payloads. One message always fits.",
+    )),
     at_restart(limit("cores.threads", (0, 1024), 0, "threads", "Threads that serve clients; 0 = one for each CPU.")),
     Setting {
         path: "log.level",

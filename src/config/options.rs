@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::net::ListenerOptions;
 use crate::session::Limits;
+use crate::store::Bounds;
 use crate::{admin, auth};
 
 /// A whole configuration, checked.
@@ -26,6 +27,8 @@ pub struct Config {
     pub auth: auth::Options,
     /// What survives the process.
     pub store_mode: StoreMode,
+    /// What may wait in the store for one session.
+    pub queue: Bounds,
     /// Threads that serve clients, at least 1.
     pub threads: usize,
     /// What is logged, and how.

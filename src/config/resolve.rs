@@ -12,6 +12,7 @@ use super::read::{Value, Values};
 use crate::mqtt::QoS;
 use crate::net::{Kind, ListenerOptions, TlsOptions};
 use crate::session::Limits;
+use crate::store::Bounds;
 use crate::{admin, auth};
 
 /// Turns values into a configuration; `mistakes` are those already found.
@@ -34,6 +35,7 @@ pub(super) fn resolve(values: Values, mistakes: Vec<Mistake>) -> Result<Config, 
         intake,
         auth,
         store_mode: resolver.store_mode(),
+        queue: resolver.queue(),
         threads: resolver.threads(),
         log: resolver.log(),
         notes: std::mem::take(&mut resolver.notes),
@@ -265,6 +267,10 @@ impl Resolver {
             "memory" => StoreMode::Memory,
             other => unreachable!("{other} is not one of the declared words"),
         }
+    }
+
+    fn queue(&mut self) -> Bounds {
+        Bounds { messages_max: self.whole("store.queue_messages_max"), bytes_max: self.whole("store.queue_bytes_max") }
     }
 
     fn threads(&mut self) -> usize {

@@ -27,6 +27,7 @@ fn an_empty_file_means_the_defaults() {
     assert!(listens.contains(&(net::Kind::Ws, "127.0.0.1:8083".to_owned(), true)));
     assert_eq!(config.http.unwrap().addr.to_string(), "127.0.0.1:18083");
     assert_eq!(*config.limits, crate::session::Limits::default());
+    assert_eq!(config.queue, crate::store::Bounds::default());
     assert!(config.threads >= 1);
 }
 

@@ -11,12 +11,12 @@ use crate::broker::retain::{Limits, Retained};
 use crate::clock::{Moment, Now};
 use crate::config::{Config, StoreMode};
 use crate::store::Store;
-use crate::store::memory::{Bounds, Memory};
+use crate::store::memory::Memory;
 
 /// Opens the store and builds the broker on it. `started` is where the process's clock begins.
 pub(super) fn broker(config: &Config, started: Instant) -> Arc<Broker> {
     let store: Arc<dyn Store> = match config.store_mode {
-        StoreMode::Memory => Arc::new(Memory::instant(Bounds::default())),
+        StoreMode::Memory => Arc::new(Memory::instant(config.queue)),
     };
     let retained = Limits { messages: config.intake.retained_messages_max, ..Limits::default() };
     let broker = Broker {

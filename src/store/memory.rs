@@ -12,26 +12,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-use super::{Lost, Record, Recovered, Store};
+use super::{Bounds, Lost, Record, Recovered, Store};
 use crate::clock::Now;
 use crate::identity::{SessionId, Ticket};
 use crate::session::{Page, Saved};
 use shards::Shards;
-
-/// Bounds of one session's queue. What is beyond drops the oldest message that was not sent yet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Bounds {
-    /// Messages that wait.
-    pub messages_max: usize,
-    /// Bytes of those: topics, properties and payloads. One message always fits.
-    pub bytes_max: usize,
-}
-
-impl Default for Bounds {
-    fn default() -> Self {
-        Self { messages_max: 10_000, bytes_max: 16 * 1024 * 1024 }
-    }
-}
 
 /// A store in memory.
 #[derive(Debug)]

@@ -18,6 +18,21 @@ use crate::message::Message;
 use crate::mqtt::{PacketId, QoS};
 use crate::session::{Change, Page, Saved, SavedSubscription};
 
+/// Bounds of one session's queue. What is beyond drops the oldest message that was not sent yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// Messages that wait.
+    pub messages_max: usize,
+    /// Bytes of those: topics, properties and payloads. One message always fits.
+    pub bytes_max: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { messages_max: 10_000, bytes_max: 16 * 1024 * 1024 }
+    }
+}
+
 /// One message in one session's queue: how this session gets it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recipient {

@@ -1,4 +1,4 @@
-//! CONNACK: what a client is told when it is let in, or not.
+//! What a client is told when it is let in, or not, and whether it takes packets that large.
 
 use super::Claimed;
 use super::asked::Asked;
@@ -75,7 +75,7 @@ fn announcing(asked: &Asked, limits: &Limits, client: &str, data: Option<Box<[u8
 }
 
 /// Bytes of a CONNACK of 5.0 on the wire, fixed header included.
-fn encoded_len(connack: &ConnAck) -> u64 {
+pub(super) fn encoded_len(connack: &ConnAck) -> u64 {
     let string = |text: &Option<Box<str>>| text.as_ref().map_or(0, |text| 3 + text.len() as u64);
     let number = |there: bool, bytes: u64| if there { 1 + bytes } else { 0 };
     let properties = number(connack.session_expiry_s.is_some(), 4)
@@ -90,6 +90,13 @@ fn encoded_len(connack: &ConnAck) -> u64 {
         + string(&connack.authentication_method)
         + connack.authentication_data.as_ref().map_or(0, |data| 3 + data.len() as u64);
     let body = 2 + variable_byte_integer_len(properties) + properties;
+    1 + variable_byte_integer_len(body) + body
+}
+
+/// Bytes of an AUTH that asks for more, fixed header included.
+pub(super) fn auth_len(method: &str, data: &[u8]) -> u64 {
+    let properties = 3 + method.len() as u64 + 3 + data.len() as u64;
+    let body = 1 + variable_byte_integer_len(properties) + properties;
     1 + variable_byte_integer_len(body) + body
 }
 

@@ -174,27 +174,31 @@ impl Threshold {
     /// # Errors
     /// It is not let in.
     pub fn handle_packet(&mut self, packet: Packet<'_>, out: &mut Out) -> Result<Step, Refused> {
+        speak(out, |say| self.take_packet(packet, say))
+    }
+
+    fn take_packet(&mut self, packet: Packet<'_>, say: &mut Say) -> Result<Step, Refused> {
         match (self.stage, packet) {
-            (Stage::Waiting, Packet::Connect(connect)) => self.handle_connect(*connect, out),
+            (Stage::Waiting, Packet::Connect(connect)) => self.handle_connect(*connect, say),
             // Whoever does not begin with CONNECT is told nothing [MQTT-3.1.0-1].
             (Stage::Waiting, _) => Err(Refused { reason: ReasonCode::ProtocolError, why: "MQTT-3.1.0-1" }),
-            (Stage::Exchanging, Packet::Auth(auth)) => self.handle_auth(auth, out),
+            (Stage::Exchanging, Packet::Auth(auth)) => self.handle_auth(auth, say),
             (_, Packet::Disconnect(_)) => Err(Refused { reason: ReasonCode::Success, why: "the client left" }),
             // Nothing but AUTH and DISCONNECT before CONNACK [MQTT-3.1.2-30] [MQTT-3.1.4-6].
-            _ => Err(self.turn_away(ReasonCode::ProtocolError, "MQTT-3.1.2-30", out)),
+            _ => Err(self.turn_away(ReasonCode::ProtocolError, "MQTT-3.1.2-30", say)),
         }
     }
 
-    fn handle_connect(&mut self, connect: Connect, out: &mut Out) -> Result<Step, Refused> {
+    fn handle_connect(&mut self, connect: Connect, say: &mut Say) -> Result<Step, Refused> {
         let (asked, credentials) = Asked::of(connect);
         self.asked = asked;
         self.stage = Stage::Checking;
         if let Err(refused) = self.asked.check(&self.limits) {
-            return Err(self.turn_away(refused.reason, refused.why, out));
+            return Err(self.turn_away(refused.reason, refused.why, say));
         }
         if let Some(method) = &self.asked.authentication_method {
             if !self.rules.methods.contains(method) {
-                return Err(self.turn_away(ReasonCode::BadAuthenticationMethod, "MQTT-4.12.0-1", out));
+                return Err(self.turn_away(ReasonCode::BadAuthenticationMethod, "MQTT-4.12.0-1", say));
             }
             self.stage = Stage::Exchanging;
             return Ok(Step::Challenge { method: method.clone(), data: credentials.authentication_data });
@@ -207,21 +211,21 @@ impl Threshold {
             }));
         }
         if !self.rules.allow_anonymous {
-            return Err(self.turn_away(ReasonCode::NotAuthorized, "anonymous clients are not let in", out));
+            return Err(self.turn_away(ReasonCode::NotAuthorized, "anonymous clients are not let in", say));
         }
         let may = Arc::clone(&self.rules.anonymous_may);
-        self.claim(Identity::default(), may, out)
+        self.claim(Identity::default(), may, say)
     }
 
     /// The client's part of an exchange that goes on.
-    fn handle_auth(&mut self, auth: Auth, out: &mut Out) -> Result<Step, Refused> {
+    fn handle_auth(&mut self, auth: Auth, say: &mut Say) -> Result<Step, Refused> {
         // Every AUTH names the method of the CONNECT [MQTT-4.12.0-5].
         let method = match (&self.asked.authentication_method, auth.method) {
             (Some(asked), Some(method)) if *asked == method => method,
-            _ => return Err(self.turn_away(ReasonCode::BadAuthenticationMethod, "MQTT-4.12.0-5", out)),
+            _ => return Err(self.turn_away(ReasonCode::BadAuthenticationMethod, "MQTT-4.12.0-5", say)),
         };
         if auth.reason != ReasonCode::ContinueAuthentication {
-            return Err(self.turn_away(ReasonCode::ProtocolError, "MQTT-4.12.0-3", out));
+            return Err(self.turn_away(ReasonCode::ProtocolError, "MQTT-4.12.0-3", say));
         }
         Ok(Step::Challenge { method, data: auth.data })
     }
@@ -229,6 +233,10 @@ impl Threshold {
     /// Bytes that are not a packet. A CONNECT that cannot be read is told nothing; one of a version that is not spoken
     /// here is told so in the layout it is most likely to read [MQTT-3.1.2-2] [MQTT3-3.1.2-2].
     pub fn handle_malformed(&mut self, error: DecodeError, out: &mut Out) -> Refused {
+        speak(out, |say| self.take_malformed(error, say))
+    }
+
+    fn take_malformed(&self, error: DecodeError, say: &mut Say) -> Refused {
         let refused = Refused { reason: error.reason, why: error.statement };
         match (self.stage, error.reason) {
             (Stage::Waiting, ReasonCode::UnsupportedProtocolVersion) => {
@@ -236,11 +244,11 @@ impl Threshold {
                 let old = error.statement.starts_with("MQTT3-");
                 let version = if old { ProtocolVersion::V3_1_1 } else { ProtocolVersion::V5 };
                 let peer = Peer { version, ..self.asked.peer };
-                put_refusal(error.reason, None, &peer, out);
+                *say = refusal(error.reason, None, peer);
                 refused
             }
             (Stage::Waiting, _) => refused,
-            _ => self.turn_away(error.reason, error.statement, out),
+            _ => self.turn_away(error.reason, error.statement, say),
         }
     }
 
@@ -253,10 +261,18 @@ impl Threshold {
         answer: Result<(Identity, Arc<Permissions>), ReasonCode>,
         out: &mut Out,
     ) -> Result<Step, Refused> {
+        speak(out, |say| self.take_identity(answer, say))
+    }
+
+    fn take_identity(
+        &mut self,
+        answer: Result<(Identity, Arc<Permissions>), ReasonCode>,
+        say: &mut Say,
+    ) -> Result<Step, Refused> {
         match answer {
             _ if self.stage != Stage::Checking => Ok(Step::Wait),
-            Ok((identity, may)) => self.claim(identity, may, out),
-            Err(reason) => Err(self.turn_away(reason, "user name or password", out)),
+            Ok((identity, may)) => self.claim(identity, may, say),
+            Err(reason) => Err(self.turn_away(reason, "user name or password", say)),
         }
     }
 
@@ -265,31 +281,39 @@ impl Threshold {
     /// # Errors
     /// It is not let in.
     pub fn handle_challenge(&mut self, answer: Challenge, out: &mut Out) -> Result<Step, Refused> {
+        speak(out, |say| self.take_challenge(answer, say))
+    }
+
+    fn take_challenge(&mut self, answer: Challenge, say: &mut Say) -> Result<Step, Refused> {
         if self.stage != Stage::Exchanging {
             return Ok(Step::Wait);
         }
         match answer {
             Challenge::Continue(data) => {
                 let method = self.asked.authentication_method.clone().unwrap_or_default();
+                if connack::auth_len(&method, &data) > u64::from(self.asked.peer.maximum_packet_size) {
+                    return Err(self.turn_away(ReasonCode::PacketTooLarge, "MQTT-3.1.2-24", say));
+                }
                 // More is asked for with 0x18 and the method of the CONNECT [MQTT-4.12.0-2] [MQTT-4.12.0-5].
                 let reason = ReasonCode::ContinueAuthentication;
-                outgoing::put(&Outgoing::Auth { reason, method, data: Some(data) }, &self.asked.peer, out);
+                *say =
+                    Some(Said { packet: Outgoing::Auth { reason, method, data: Some(data) }, peer: self.asked.peer });
                 Ok(Step::Wait)
             }
             Challenge::Done(identity, may, data) => {
                 self.authentication_data = data;
-                self.claim(identity, may, out)
+                self.claim(identity, may, say)
             }
             // An exchange may end at any step, with CONNACK [MQTT-4.12.0-4].
-            Challenge::Denied(reason) => Err(self.turn_away(reason, "enhanced authentication", out)),
+            Challenge::Denied(reason) => Err(self.turn_away(reason, "enhanced authentication", say)),
         }
     }
 
     /// Who it is is known: asks for its place.
-    fn claim(&mut self, identity: Identity, may: Arc<Permissions>, out: &mut Out) -> Result<Step, Refused> {
+    fn claim(&mut self, identity: Identity, may: Arc<Permissions>, say: &mut Say) -> Result<Step, Refused> {
         if !connack::fits(&self.asked, &self.limits, self.authentication_data.as_deref()) {
             // What has to be said in CONNACK is larger than the client takes [MQTT-3.1.2-24].
-            return Err(self.turn_away(ReasonCode::PacketTooLarge, "MQTT-3.1.2-24", out));
+            return Err(self.turn_away(ReasonCode::PacketTooLarge, "MQTT-3.1.2-24", say));
         }
         self.may = Some(may);
         self.stage = Stage::Claiming;
@@ -303,17 +327,21 @@ impl Threshold {
 
     /// Refuses for a reason that lies outside: too many connections, the Client Identifier belongs to somebody else, shutdown.
     pub fn refuse(&mut self, reason: ReasonCode, reason_string: Option<&str>, out: &mut Out) -> Refused {
+        speak(out, |say| self.take_refusal(reason, reason_string, say))
+    }
+
+    fn take_refusal(&self, reason: ReasonCode, reason_string: Option<&str>, say: &mut Say) -> Refused {
         let reason = connack::sayable(reason);
         if self.stage != Stage::Waiting {
-            put_refusal(reason, reason_string, &self.asked.peer, out);
+            *say = refusal(reason, reason_string, self.asked.peer);
         }
         Refused { reason, why: "for a reason outside its own packets" }
     }
 
     /// Refuses a client whose version is known: with a CONNACK, then it is closed [MQTT-3.2.2-7].
-    fn turn_away(&self, reason: ReasonCode, why: &'static str, out: &mut Out) -> Refused {
+    fn turn_away(&self, reason: ReasonCode, why: &'static str, say: &mut Say) -> Refused {
         let reason = connack::sayable(reason);
-        put_refusal(reason, None, &self.asked.peer, out);
+        *say = refusal(reason, None, self.asked.peer);
         Refused { reason, why }
     }
 
@@ -332,11 +360,30 @@ impl Threshold {
     }
 }
 
-fn put_refusal(reason: ReasonCode, reason_string: Option<&str>, peer: &Peer, out: &mut Out) {
-    if connack::BARE_BYTES <= peer.maximum_packet_size {
-        let connack = connack::refusing(reason, reason_string);
-        outgoing::put(&Outgoing::ConnAck(Box::new(connack)), peer, out);
+/// A packet for the client.
+#[derive(Debug, PartialEq)]
+struct Said {
+    packet: Outgoing,
+    peer: Peer,
+}
+
+/// What is said in one step: at most one packet.
+type Say = Option<Said>;
+
+/// Puts on the wire what `decide` says.
+fn speak<T>(out: &mut Out, decide: impl FnOnce(&mut Say) -> T) -> T {
+    let mut said = None;
+    let decided = decide(&mut said);
+    if let Some(Said { packet, peer }) = said {
+        outgoing::put(&packet, &peer, out);
     }
+    decided
+}
+
+/// A CONNACK that refuses, unless the client takes none.
+fn refusal(reason: ReasonCode, reason_string: Option<&str>, peer: Peer) -> Say {
+    let packet = Outgoing::ConnAck(Box::new(connack::refusing(reason, reason_string)));
+    (connack::BARE_BYTES <= peer.maximum_packet_size).then_some(Said { packet, peer })
 }
 
 #[cfg(test)]

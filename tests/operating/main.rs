@@ -3,7 +3,7 @@
 mod program;
 
 use std::fs;
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
 use program::{Program, ask, directory, put, run};
@@ -74,6 +74,19 @@ fn every_listener_is_announced_and_takes_connections_until_the_end() {
         assert_eq!(client.read(&mut [0; 16]).unwrap(), 0, "a client that said nothing is told nothing");
     }
     assert_eq!(program.wait(), Some(0));
+}
+
+#[test]
+fn mqtt_3_1_2_2_a_client_of_an_unknown_version_is_told_so_and_closed() {
+    let place = directory();
+    let program = Program::start(&place, &put(&place, "c.toml", ANYWHERE));
+    let mut client = TcpStream::connect(program.address("mqtt")).unwrap();
+    client.write_all(b"\x10\x0d\x00\x04MQTT\x06\x02\x00\x3c\x00\x01c").unwrap();
+    let mut told = Vec::new();
+    client.read_to_end(&mut told).unwrap();
+    assert_eq!(told, [0x20, 3, 0, 0x84, 0]);
+    let counted = "heraldmq_connects_refused_total{reason=\"unsupported_protocol_version\"} 1";
+    program.wait_for_metric(counted);
 }
 
 #[test]

@@ -6,7 +6,8 @@ use crate::clock::Now;
 use crate::identity::{ClientId, Origin};
 use crate::message::Parts;
 use crate::mqtt::QoS::{AtLeastOnce, AtMostOnce, ExactlyOnce};
-use crate::store::memory::{Bounds, Memory};
+use crate::store::Bounds;
+use crate::store::memory::Memory;
 use crate::topic::filter::TopicFilter;
 
 fn broker() -> Broker {

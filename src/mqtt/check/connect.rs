@@ -57,9 +57,14 @@ fn version(body: &mut Reader<'_>) -> Result<ProtocolVersion, DecodeError> {
         (true, 5) => Ok(ProtocolVersion::V5),
         (true, 4) => Ok(ProtocolVersion::V3_1_1),
         (false, 3) => Ok(ProtocolVersion::V3_1),
-        // [MQTT3-3.1.2-2]
-        _ => Err(DecodeError { reason: ReasonCode::UnsupportedProtocolVersion, statement: "MQTT-3.1.2-2" }),
+        // Which standard's statement it is tells in which layout its sender is answered.
+        (true, 6..) => unsupported("MQTT-3.1.2-2"),
+        _ => unsupported("MQTT3-3.1.2-2"),
     }
+}
+
+fn unsupported<T>(statement: &'static str) -> Result<T, DecodeError> {
+    Err(DecodeError { reason: ReasonCode::UnsupportedProtocolVersion, statement })
 }
 
 fn check_flags(flags: u8, version: ProtocolVersion) -> Result<(), DecodeError> {

@@ -159,10 +159,11 @@ fn mqtt_3_1_2_1_another_protocol_name_is_malformed() {
 #[test]
 fn mqtt_3_1_2_2_another_level_is_an_unsupported_version() {
     for level in (0..=255).filter(|level| ![4, 5].contains(level)) {
-        assert_eq!(refusal(0x10, &connect(level, 2, &[]), None), (0x84, "MQTT-3.1.2-2"));
+        let statement = if level > 5 { "MQTT-3.1.2-2" } else { "MQTT3-3.1.2-2" };
+        assert_eq!(refusal(0x10, &connect(level, 2, &[]), None), (0x84, statement));
     }
     let body = [&field("MQIsdp")[..], &[4, 2, 0, 0], &field("a")].concat();
-    assert_eq!(refusal(0x10, &body, None), (0x84, "MQTT-3.1.2-2"));
+    assert_eq!(refusal(0x10, &body, None), (0x84, "MQTT3-3.1.2-2"));
 }
 
 /// A CONNECT of either version with these flags is malformed by `statement`.

@@ -3,12 +3,11 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::Bounds;
 use crate::identity::Ticket;
 use crate::message::Message;
 use crate::mqtt::{PacketId, QoS};
 use crate::session::{Change, OutState, Page, Queued, Saved, SavedOut, SavedSubscription};
-use crate::store::{Recipient, SessionRecord};
+use crate::store::{Bounds, Recipient, SessionRecord};
 
 /// An empty queue gives its memory back above this many places.
 const SPARE_PLACES: usize = 16;

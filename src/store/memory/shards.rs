@@ -9,12 +9,11 @@ use foldhash::fast::RandomState;
 use parking_lot::{Mutex, MutexGuard};
 use smallvec::SmallVec;
 
-use super::Bounds;
 use super::kept::Kept;
 use crate::identity::{SessionId, Ticket};
 use crate::message::Message;
 use crate::session::{Page, Saved};
-use crate::store::{Lost, Record, Recovered};
+use crate::store::{Bounds, Lost, Record, Recovered};
 
 /// A set of shards is one word.
 const SHARDS: usize = 64;
