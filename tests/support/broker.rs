@@ -39,7 +39,8 @@ SCRAM-SHA-256$15000:hnzrzSOdz0cJMRexYRCQ3w==$MTeePsEhq/g7Suv6gHMlSdduGr3Tu3GOOeB
 CEkCH3tklHHjxObfzg9UKL201ED3ZqX4kdXb93HmQL0=
 ";
 
-const RULES: &str = "deny both forbidden/#\nallow both #\nallow subscribe $SYS/#\n";
+/// Nobody may do anything below `forbidden/`, and only subscribe below `read-only/`.
+const RULES: &str = "deny both forbidden/#\ndeny publish read-only/#\nallow both #\nallow subscribe $SYS/#\n";
 
 /// What every broker here is told, table by table, unless its own configuration has that table.
 const TABLES: &[(&str, &str)] = &[
@@ -57,7 +58,7 @@ const TABLES: &[(&str, &str)] = &[
 pub const SECURE: &str = "[listeners.mqtts]\naddr = \"127.0.0.1:0\"\n[listeners.wss]\naddr = \"127.0.0.1:0\"\n";
 
 /// The address of the broker most tests share: anonymous clients are let in, `alice` with password `secret` too, and
-/// nobody may publish or subscribe below `forbidden/`.
+/// nobody may publish or subscribe below `forbidden/`, nor publish below `read-only/`.
 pub fn shared() -> SocketAddr {
     static ADDR: OnceLock<SocketAddr> = OnceLock::new();
     *ADDR.get_or_init(|| external().unwrap_or_else(|| own().addr("mqtt")))

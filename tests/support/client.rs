@@ -320,6 +320,20 @@ impl Client {
         }
     }
 
+    /// The answer to a CONNECT that lets nobody in: the end, before it at most a CONNACK with one of these codes.
+    #[track_caller]
+    pub fn expect_no_entry(&mut self, codes: &[u8]) -> Option<Connack> {
+        match self.poll(CLOSE) {
+            Event::Closed => None,
+            Event::Packet(Packet::Connack(connack)) if codes.contains(&connack.code) => {
+                self.expect_closed(CLOSE);
+                Some(connack)
+            }
+            Event::Packet(other) => self.fail(&format!("no entry, at most a CONNACK with {codes:02X?}, got {other:?}")),
+            Event::Silence => self.fail("no entry, but nothing happened"),
+        }
+    }
+
     /// The end of the connection, without another packet.
     #[track_caller]
     pub fn expect_closed(&mut self, within: Duration) {
