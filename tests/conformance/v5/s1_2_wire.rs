@@ -185,7 +185,7 @@ fn mqtt_1_5_7_1_user_properties_arrive_as_they_were_sent() {
     let topic = unique("t");
     let mut client = connected(V5);
     client.subscribe(&topic, 0);
-    let sent = [("b", "1"), ("a", "2"), ("b", "3"), ("", ""), ("ü", "\u{10FFFF}")];
+    let sent = [("b", "1"), ("a", "2"), ("b", "3"), ("", ""), ("ü", "\u{1F980}")];
     let props = sent.iter().fold(Props::new(), |props, (name, value)| props.user(name, value));
     client.send_publish(&Publication::new(&topic, "x").props(props));
     assert_eq!(client.receive_payload("x").props.user(), sent);
@@ -340,8 +340,8 @@ fn mqtt_2_2_1_6_suback_and_unsuback_repeat_the_identifier() {
     for id in [7, 65_535] {
         client.send_subscribe(id, &topic, 0);
         client.expect_suback(id);
-        client.send(&unsubscribe(V5, id + 2 & 0x7FFF, &Props::new(), &[topic.as_bytes()]));
-        client.expect_unsuback(id + 2 & 0x7FFF);
+        client.send(&unsubscribe(V5, id - 1, &Props::new(), &[topic.as_bytes()]));
+        client.expect_unsuback(id - 1);
     }
 }
 
