@@ -366,6 +366,7 @@ impl Drop for Client {
     fn drop(&mut self) {
         if !std::thread::panicking() {
             if !self.closed {
+                self.wire.never_wait();
                 self.fill(Instant::now());
             }
             broker::shared_is_sound();

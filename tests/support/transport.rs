@@ -16,6 +16,8 @@ use super::WAIT;
 pub trait Wire: Read + Write + Send {
     /// The longest a read may block.
     fn limit_read(&self, within: Duration);
+    /// From now on a read takes what is there and never waits: a time limit is rounded up to the system's clock ticks.
+    fn never_wait(&self);
     /// Says that no more bytes will be written.
     fn finish_writing(&self) -> Result<()>;
 }
@@ -23,6 +25,10 @@ pub trait Wire: Read + Write + Send {
 impl Wire for TcpStream {
     fn limit_read(&self, within: Duration) {
         self.set_read_timeout(Some(within.max(Duration::from_millis(1)))).expect("a non-zero time limit is legal");
+    }
+
+    fn never_wait(&self) {
+        self.set_nonblocking(true).expect("a socket can be told so");
     }
 
     fn finish_writing(&self) -> Result<()> {
@@ -46,6 +52,10 @@ pub type Tls = StreamOwned<ClientConnection, TcpStream>;
 impl Wire for Tls {
     fn limit_read(&self, within: Duration) {
         self.sock.limit_read(within);
+    }
+
+    fn never_wait(&self) {
+        self.sock.never_wait();
     }
 
     fn finish_writing(&self) -> Result<()> {
@@ -208,6 +218,10 @@ impl Wire for WebSocket {
         self.wire.limit_read(within);
     }
 
+    fn never_wait(&self) {
+        self.wire.never_wait();
+    }
+
     fn finish_writing(&self) -> Result<()> {
         self.wire.finish_writing()
     }
@@ -241,9 +255,7 @@ fn split(bytes: &[u8]) -> Result<Option<(u8, usize, usize)>> {
     }
     let (from, size) = match (size, rest) {
         (126, [high, low, ..]) => (4, usize::from(u16::from_be_bytes([*high, *low]))),
-        (127, [size @ ..]) if size.len() >= 8 => {
-            (10, size[..8].iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte)))
-        }
+        (127, size) if size.len() >= 8 => (10, size[..8].iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte))),
         (126 | 127, _) => return Ok(None),
         (size, _) => (2, usize::from(*size)),
     };
