@@ -2,6 +2,7 @@
 
 mod s1_2_wire;
 mod s3_01_connect;
+mod s3_01_properties;
 mod s3_01_will;
 mod s3_02_connack;
 mod s3_03_publish;
