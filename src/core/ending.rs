@@ -22,7 +22,13 @@ impl Core {
     pub(super) fn end(&mut self, slot: u32, how: Ending) {
         let Some(client) = self.clients.get_mut(slot) else { return };
         match &client.stage {
-            Stage::Open(_) => self.end_session(slot, &how),
+            Stage::Open(_) => {
+                self.end_session(slot, &how);
+                match how {
+                    Ending::Lost => self.remove(slot),
+                    _ => self.close_after_flush(slot),
+                }
+            }
             Stage::Entering(_) if how == Ending::Lost => {
                 self.count_closed(Closed::Lost);
                 self.leave_seat_entering(slot);
@@ -36,6 +42,7 @@ impl Core {
         }
     }
 
+    /// Ends the session of a connection, which is then closing.
     fn end_session(&mut self, slot: u32, how: &Ending) {
         let Some(client) = self.clients.get_mut(slot) else { return };
         let until = self.now.moment.plus_ms(LINGER_MS);
@@ -56,10 +63,6 @@ impl Core {
         let may_publish_will = farewell.will.as_ref().is_none_or(|will| client.may.may_publish(&will.topic));
         if let Some(seat) = client.seat.take() {
             self.settle_session(slot, &seat, farewell, may_publish_will);
-        }
-        match how {
-            Ending::Lost => self.remove(slot),
-            _ => self.close_after_flush(slot),
         }
     }
 
@@ -212,15 +215,18 @@ impl Core {
         self.touch(slot);
     }
 
-    /// The layers broke: they may still have something to say (an alert, an HTTP refusal), the client has not.
-    pub(super) fn refuse_layers(&mut self, slot: u32) {
-        if let Some(client) = self.clients.get_mut(slot)
-            && let Stage::Open(_) = client.stage
-        {
-            self.end_session(slot, &Ending::Lost);
-            return;
+    /// The layers are over, closed by the client or broken. They may still have something to say (a Close in answer, an
+    /// alert, an HTTP refusal); for the session it is a lost connection.
+    pub(super) fn end_layers(&mut self, slot: u32, entering: Closed) {
+        let Some(client) = self.clients.get_mut(slot) else { return };
+        match &client.stage {
+            Stage::Open(_) => self.end_session(slot, &Ending::Lost),
+            Stage::Entering(_) => {
+                self.count_closed(entering);
+                self.leave_seat_entering(slot);
+            }
+            Stage::Closing { .. } => return,
         }
-        self.count_closed(Closed::Handshake);
         self.close_after_flush(slot);
     }
 

@@ -5,9 +5,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::client::{Client, Stage};
 use super::{Core, Ready, SCRATCH_BYTES};
-use crate::metrics::{Direction, Metric};
+use crate::metrics::{Closed, Direction, Metric};
 use crate::mqtt::frame::{self, Frame, Split};
 use crate::mqtt::packet::{Packet, decode};
+use crate::mqtt::{DecodeError, ReasonCode};
 use crate::session::{Ending, Violation};
 
 /// What one read gave.
@@ -117,11 +118,11 @@ impl Core {
         plain.shrink_to(4 * SCRATCH_BYTES);
         self.plain = plain;
         match progress {
-            Ok(progress) if progress.closed => self.end(slot, Ending::Lost),
+            Ok(progress) if progress.closed => self.end_layers(slot, Closed::Lost),
             Ok(_) => {}
             Err(error) => {
                 tracing::debug!(%error, "closed a connection whose TLS or WebSocket bytes were wrong");
-                self.refuse_layers(slot);
+                self.end_layers(slot, Closed::Handshake);
             }
         }
     }
@@ -177,7 +178,12 @@ impl Core {
                     taken += len;
                     self.handle_frame(slot, frame);
                 }
-                Ok(Split::Incomplete { .. }) => break,
+                Ok(Split::Incomplete { .. }) => {
+                    if let Err(error) = client.may_become(rest) {
+                        self.malformed(slot, error);
+                    }
+                    break;
+                }
                 Err(error) => {
                     self.malformed(slot, error);
                     break;
@@ -211,7 +217,7 @@ impl Core {
         }
     }
 
-    fn malformed(&mut self, slot: u32, error: crate::mqtt::DecodeError) {
+    fn malformed(&mut self, slot: u32, error: DecodeError) {
         match self.clients.get_mut(slot).map(|client| &client.stage) {
             Some(Stage::Open(_)) => {
                 let violation = Violation { reason: error.reason, statement: error.statement };
@@ -235,6 +241,18 @@ impl Core {
 }
 
 impl Client {
+    /// Whether the rest of a packet that begins so is worth waiting for: the first one can only be CONNECT [MQTT-3.1.0-1],
+    /// and a client of another protocol is not kept until its time is over.
+    fn may_become(&self, begun: &[u8]) -> Result<(), DecodeError> {
+        const CONNECT: u8 = 0x10;
+        match &self.stage {
+            Stage::Entering(entering) if entering.threshold.version().is_none() && begun.first() != Some(&CONNECT) => {
+                Err(DecodeError { reason: ReasonCode::ProtocolError, statement: "MQTT-3.1.0-1" })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Largest packet taken at this stage.
     fn packet_bytes_max(&self) -> usize {
         match self.stage {

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::io::ErrorKind;
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::build::Connect;
@@ -11,7 +11,7 @@ use super::packet::{Ack, Codes, Connack, Packet, Publish, Reason, decode};
 use super::transport::Wire;
 use super::watch::{Promise, Watch};
 use super::wire::Version;
-use super::{QUIET, WAIT, broker};
+use super::{QUIET, WAIT, broker, transport};
 
 /// How long the broker may take to close a connection it must close.
 pub const CLOSE: Duration = Duration::from_secs(5);
@@ -91,10 +91,7 @@ impl Client {
     /// A TCP connection on which nothing was sent yet.
     #[track_caller]
     pub fn tcp(addr: SocketAddr, version: Version) -> Self {
-        let stream = TcpStream::connect_timeout(&addr, WAIT).expect("the broker listens");
-        stream.set_nodelay(true).expect("TCP_NODELAY is always there");
-        stream.set_write_timeout(Some(WAIT)).expect("a non-zero time limit is legal");
-        Self::over(Box::new(stream), version)
+        Self::over(Box::new(transport::tcp(addr)), version)
     }
 
     /// Over any transport.
@@ -323,6 +320,20 @@ impl Client {
         }
     }
 
+    /// The answer to a CONNECT that lets nobody in: the end, before it at most a CONNACK with one of these codes.
+    #[track_caller]
+    pub fn expect_no_entry(&mut self, codes: &[u8]) -> Option<Connack> {
+        match self.poll(CLOSE) {
+            Event::Closed => None,
+            Event::Packet(Packet::Connack(connack)) if codes.contains(&connack.code) => {
+                self.expect_closed(CLOSE);
+                Some(connack)
+            }
+            Event::Packet(other) => self.fail(&format!("no entry, at most a CONNACK with {codes:02X?}, got {other:?}")),
+            Event::Silence => self.fail("no entry, but nothing happened"),
+        }
+    }
+
     /// The end of the connection, without another packet.
     #[track_caller]
     pub fn expect_closed(&mut self, within: Duration) {
@@ -353,8 +364,12 @@ impl Client {
 impl Drop for Client {
     /// Looks at what the test left unread: it, too, must keep the rules.
     fn drop(&mut self) {
-        if !std::thread::panicking() && !self.closed {
-            self.fill(Instant::now());
+        if !std::thread::panicking() {
+            if !self.closed {
+                self.wire.never_wait();
+                self.fill(Instant::now());
+            }
+            broker::shared_is_sound();
         }
     }
 }

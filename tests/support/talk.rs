@@ -20,6 +20,11 @@ impl Client {
         self.connack.as_ref().and_then(|connack| connack.props.number(property))
     }
 
+    /// Whether CONNACK said that there was a session.
+    pub fn session_present(&self) -> bool {
+        self.connack.as_ref().is_some_and(|connack| connack.session_present)
+    }
+
     /// A Packet Identifier this client did not use before.
     pub fn fresh_id(&mut self) -> u16 {
         self.last_id = self.last_id.checked_add(1).unwrap_or(1);
