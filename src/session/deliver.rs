@@ -252,7 +252,7 @@ impl Session {
             }
             Some(Progress::Published) => self.begin_release(id, desk),
             Some(Progress::Released) => self.put(&pubrel(id, ReasonCode::Success), desk),
-            Some(Progress::Releasing) => {}
+            Some(Progress::Releasing | Progress::Finished) => {}
             Some(Progress::Saving | Progress::Repeat) | None if ack.reason.is_failure() => {}
             Some(Progress::Saving | Progress::Repeat) | None => {
                 self.put(&pubrel(id, ReasonCode::PacketIdentifierNotFound), desk);
@@ -283,9 +283,27 @@ impl Session {
 
     /// PUBCOMP ends a QoS 2 exchange.
     pub(super) fn handle_pubcomp(&mut self, ack: Ack, turn: Turn<'_>, desk: &mut Desk<'_>) {
-        if self.inflight.exchange(ack.packet_id).is_some_and(|exchange| exchange.progress == Progress::Released) {
-            self.finish(ack.packet_id, desk);
-            self.pump(turn, desk);
+        let id = ack.packet_id;
+        match self.inflight.exchange(id) {
+            Some(exchange) if exchange.progress != Progress::Released => return,
+            Some(exchange) if exchange.ticket == Ticket::NONE => self.finish(id, desk),
+            Some(_) => self.begin_finish(id, desk),
+            None => return,
+        }
+        self.pump(turn, desk);
+    }
+
+    fn begin_finish(&mut self, id: PacketId, desk: &mut Desk<'_>) {
+        let Some(exchange) = self.inflight.find(id).and_then(|at| self.inflight.completed(at)) else { return };
+        let ticket = exchange.ticket;
+        self.feed.finished(ticket);
+        desk.effects.push(Effect::Save { change: Change::Done { ticket }, then: Some(Owed::Finish(id)) });
+    }
+
+    /// The end of a QoS 2 exchange is saved: its identifier may be used again.
+    pub(super) fn finish_saved(&mut self, id: PacketId) {
+        if let Some(at) = self.inflight.find(id) {
+            self.inflight.finish(at);
         }
     }
 

@@ -140,6 +140,8 @@ pub enum Owed {
     Transmit(PacketId),
     /// PUBREL for an outgoing exchange whose PUBREC is saved.
     Release(PacketId),
+    /// Nothing to send: the end of an outgoing QoS 2 exchange is saved.
+    Finish(PacketId),
 }
 
 /// Why a message was not delivered to this client. Each has a counter.

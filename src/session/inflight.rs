@@ -18,10 +18,10 @@ const KEPT: usize = 8;
 ///
 /// ```text
 ///  QoS 1:           Published ──PUBACK──▶ (done)
-///  QoS 2:  Saving ─▶ Published ──PUBREC──▶ Releasing ─▶ Released ──PUBCOMP──▶ (done)
+///  QoS 2:  Saving ─▶ Published ──PUBREC──▶ Releasing ─▶ Released ──PUBCOMP──▶ Finished ─▶ (done)
 ///  resumed:  Repeat ──window has room──▶ Published
 /// ```
-/// `Saving` and `Releasing` wait for the disk, and only in sessions that have one.
+/// `Saving`, `Releasing` and `Finished` wait for the disk, and only in sessions that have one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Progress {
     /// Its identifier is being saved; PUBLISH follows.
@@ -34,6 +34,9 @@ pub(super) enum Progress {
     Releasing,
     /// PUBREL went out.
     Released,
+    /// PUBCOMP came and is being saved: its place in the window is free, its identifier is not. Were it used again and the save
+    /// failed, a resume would release the wrong message.
+    Finished,
 }
 
 /// One exchange.
@@ -148,11 +151,20 @@ impl Inflight {
         let exchange = self.exchanges.remove(at)?;
         match exchange.progress {
             Progress::Repeat => self.repeats = self.repeats.saturating_sub(1),
+            Progress::Finished => {}
             _ => self.taken = self.taken.saturating_sub(1),
         }
         if self.exchanges.is_empty() && self.exchanges.capacity() > KEPT {
             self.exchanges = VecDeque::new();
         }
+        Some(exchange)
+    }
+
+    /// PUBCOMP came for the exchange at `at`: only its identifier is still taken.
+    pub(super) fn completed(&mut self, at: usize) -> Option<&mut Exchange> {
+        self.taken = self.taken.saturating_sub(1);
+        let exchange = self.exchanges.get_mut(at)?;
+        exchange.progress = Progress::Finished;
         Some(exchange)
     }
 

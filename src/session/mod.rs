@@ -214,6 +214,7 @@ impl Session {
             }
             Owed::Transmit(packet_id) => self.transmit_saved(packet_id, now, desk),
             Owed::Release(packet_id) => self.release_saved(packet_id, desk),
+            Owed::Finish(packet_id) => self.finish_saved(packet_id),
         }
     }
 

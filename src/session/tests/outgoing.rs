@@ -69,7 +69,10 @@ fn mqtt_4_3_3_6_each_step_of_a_durable_qos_2_exchange_is_saved_before_it_is_take
     bench.durable(Owed::Release(id(1)));
     assert_eq!(bench.bytes(), [0x62, 2, 0, 1]);
     bench.ack(Packet::PubComp, 1, ReasonCode::Success);
-    assert_eq!(bench.effects(), [save(Change::Done { ticket: Ticket(5) }, None)]);
+    assert_eq!(bench.effects(), [save(Change::Done { ticket: Ticket(5) }, Some(Owed::Finish(id(1))))]);
+    assert_eq!(bench.session.inflight.find(id(1)), Some(0), "not used again before that is saved");
+    bench.durable(Owed::Finish(id(1)));
+    assert_eq!(bench.session.inflight.find(id(1)), None);
 }
 
 #[test]
