@@ -59,7 +59,10 @@ fn mqtt_3_5_2_1_a_refused_qos_2_publish_reaches_nobody() {
 /// [MQTT-3.4.2-1] [MQTT-3.5.2-1] [MQTT-3.6.2-1] [MQTT-3.7.2-1]
 #[test]
 fn mqtt_3_4_2_1_codes_of_no_table_are_refused() {
-    for (first, code) in [(PUBACK, 0x03), (PUBACK, 0x92), (PUBREC, 0x8F), (PUBREL, 0x10), (PUBREL, 0x80)] {
+    // 0x10 is in the tables, but only a server says it.
+    for (first, code) in
+        [(PUBACK, 0x03), (PUBACK, 0x92), (PUBACK, 0x10), (PUBREC, 0x8F), (PUBREC, 0x10), (PUBREL, 0x80)]
+    {
         let (mut client, publish) = owing(if first == PUBACK { 1 } else { 2 });
         client.send(&ack(first, publish.id, code));
         client.expect_refused(&[0x81, 0x82]);
@@ -153,7 +156,7 @@ fn mqtt_3_4_2_1_explained_acknowledgements_are_understood() {
     client.send(&ack_with(PUBACK, publish.id, 0x97, &why));
     client.ping();
     let (mut client, publish) = owing(2);
-    client.send(&ack_with(PUBREC, publish.id, 0x10, &why));
+    client.send(&ack_with(PUBREC, publish.id, 0, &why));
     client.expect_ack(PUBREL, publish.id);
     client.send(&ack_with(PUBCOMP, publish.id, 0, &why));
     client.send_publish(&Publication::new(unique("t"), "x").qos(2, 9));

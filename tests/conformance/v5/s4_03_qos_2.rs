@@ -9,7 +9,7 @@ use crate::support::packet::Publish;
 use crate::support::talk::connected;
 use crate::support::unique;
 use crate::support::wire::Version::V5;
-use crate::support::wire::{Props, prop};
+use crate::support::wire::{Props, frame, prop};
 
 /// A session whose QoS 2 delivery is still open, and its id.
 fn owing(receive_maximum: u16) -> (Client, String, Publish, String) {
@@ -75,9 +75,10 @@ fn mqtt_4_3_3_4_a_failing_pubrec_ends_the_exchange() {
 /// [MQTT-4.3.3-4]
 #[test]
 fn mqtt_4_3_3_4_pubrec_is_answered_by_pubrel() {
-    for code in [0x00, 0x10] {
+    for pubrec in [ack(PUBREC, 1, 0), frame(PUBREC, &[0, 1, 0]), frame(PUBREC, &[0, 1, 0, 0])] {
         let (mut subscriber, _, publish, _) = owing(10);
-        subscriber.send(&ack(PUBREC, publish.id, code));
+        let with_its_id = [&pubrec[..2], &publish.id.to_be_bytes(), &pubrec[4..]].concat();
+        subscriber.send(&with_its_id);
         assert_eq!(subscriber.expect_ack(PUBREL, publish.id).code, 0);
     }
 }

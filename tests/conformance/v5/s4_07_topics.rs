@@ -97,13 +97,13 @@ fn mqtt_4_7_1_2_a_plus_may_come_first() {
 #[test]
 fn mqtt_4_7_2_1_wildcards_do_not_reach_topics_that_start_with_a_dollar() {
     let word = unique("d");
-    let (hidden, open) = (format!("$heraldry/{word}"), format!("a/$heraldry/{word}"));
+    let (hidden, open) = (format!("$heraldry/{word}/x"), format!("a/$heraldry/{word}/x"));
     let (mut first, mut second) = (connected(V5), connected(V5));
     first.subscribe("#", 0);
-    second.subscribe(format!("+/{word}"), 0);
-    matches("$heraldry/#", &[&hidden, &open], &[&hidden]);
-    matches(&format!("$heraldry/{word}"), &[&hidden], &[&hidden]);
-    matches(&format!("a/+/{word}"), &[&hidden, &open], &[&open]);
+    second.subscribe(format!("+/{word}/#"), 0);
+    matches(&format!("$heraldry/{word}/#"), &[&hidden, &open], &[&hidden]);
+    matches(&hidden, &[&hidden], &[&hidden]);
+    matches(&format!("a/+/{word}/x"), &[&hidden, &open], &[&open]);
     second.expect_nothing();
     let marker = unique("marker");
     connected(V5).publish(&marker, 0, "x");
