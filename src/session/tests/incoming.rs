@@ -224,6 +224,18 @@ fn mqtt_4_12_1_1_reauthentication_keeps_the_method_of_the_connect() {
 }
 
 #[test]
+fn mqtt_3_1_2_24_a_challenge_the_client_does_not_take_ends_the_connection() {
+    let mut opening = Opening { authentication_method: Some("M".into()), ..opening(V5) };
+    opening.peer.maximum_packet_size = 20;
+    let mut bench = Bench::new(opening);
+    for (bytes, expected) in [(8, Ok(())), (13, Err(Ending::ByServer(ReasonCode::PacketTooLarge)))] {
+        let mut desk = Desk { out: &mut bench.out, effects: &mut bench.effects };
+        let challenge = Reauthentication::Continue(vec![0; bytes].into());
+        assert_eq!(bench.session.handle_reauthentication(challenge, &mut desk), expected, "{bytes} bytes of data");
+    }
+}
+
+#[test]
 fn wanted_subscriptions_carry_the_filter_as_written() {
     let mut bench = Bench::new(opening(V5));
     bench.packet(subscribe(&["$share/g/a/+"])).unwrap();
