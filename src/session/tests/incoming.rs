@@ -103,6 +103,20 @@ fn mqtt3_3_3_5_2_a_311_publish_without_permission_is_acknowledged_and_counted() 
 }
 
 #[test]
+fn mqtt3_4_8_0_2_what_the_store_refuses_ends_a_311_connection_without_puback() {
+    for (version, expected) in [(V5, Ok(())), (V3_1_1, Err(Ending::ByServer(ReasonCode::QuotaExceeded)))] {
+        let mut bench = Bench::new(opening(version));
+        bench.packet(Packet::Publish(publish("t", QOS[1], 7))).unwrap();
+        let (receipt, reason) = accepted(bench.effects());
+        let mut desk = Desk { out: &mut bench.out, effects: &mut bench.effects };
+        let result = bench.session.handle_failed(Owed::Accepted { receipt, reason }, bench.now, &mut desk);
+        assert_eq!(result, expected);
+        let (bytes, is_v5) = (bench.bytes(), version == V5);
+        assert_eq!((bytes.is_empty(), bytes.get(4)), (!is_v5, is_v5.then_some(&0x97)), "{bytes:02X?}");
+    }
+}
+
+#[test]
 fn mqtt_3_3_2_12_aliases_are_learned_and_used() {
     let mut bench = Bench::new(opening(V5));
     let with = |topic, alias| PublishView { topic_alias: Some(alias), ..publish(topic, QOS[0], 0) };
