@@ -73,6 +73,22 @@ fn mqtt_3_3_4_7_more_than_receive_maximum_ends_the_connection() {
 }
 
 #[test]
+fn mqtt_4_9_0_1_exchanges_of_an_earlier_connection_take_no_place_before_they_are_repeated() {
+    let saved = Some(Saved { received: vec![id(1), id(2)], ..Saved::default() });
+    let limits = Limits { receive_maximum: 2, ..Limits::default() };
+    let mut bench = Bench::with(Opening { saved, ..opening(V5) }, limits);
+    bench.packet(Packet::Publish(publish("t", QOS[2], 3))).unwrap();
+    bench.packet(Packet::Publish(publish("t", QOS[2], 1))).unwrap();
+    let exceeded = violation(ReasonCode::ReceiveMaximumExceeded, "MQTT-3.3.4-7");
+    assert_eq!(bench.packet(Packet::Publish(publish("t", QOS[2], 2))), exceeded);
+    for freed in [1, 2] {
+        bench.ack(Packet::PubRel, freed, ReasonCode::Success);
+    }
+    bench.packet(Packet::Publish(publish("t", QOS[2], 4))).unwrap();
+    assert_eq!(bench.packet(Packet::Publish(publish("t", QOS[2], 5))), exceeded);
+}
+
+#[test]
 fn a_refused_publish_gives_its_place_back() {
     let mut bench = Bench::with(opening(V5), Limits { receive_maximum: 1, ..Limits::default() });
     bench.restrict();
