@@ -126,3 +126,25 @@ fn mqtt_4_6_0_4_pubrel_comes_in_the_order_of_pubrec() {
     ids.iter().for_each(|id| subscriber.send(&ack(PUBCOMP, *id, 0)));
     subscriber.ping();
 }
+
+/// The new connection goes on where the old one's acknowledgements ended. [MQTT-4.6.0-5] [MQTT-3.1.4-3]
+#[test]
+fn mqtt_4_6_0_5_the_order_survives_take_overs() {
+    for qos in 1..=2 {
+        let (topic, id) = (unique("t"), unique("c"));
+        let mut subscriber = resume(&id);
+        subscriber.subscribe(&topic, qos);
+        let publisher = count_up(&topic, qos);
+        for number in 0..MESSAGES {
+            subscriber.receive_payload(number.to_string());
+            if number % 20 == 0 {
+                subscriber.ping();
+                let new = resume(&id);
+                subscriber.drain_to_close();
+                subscriber = new;
+            }
+        }
+        publisher.join().expect("the publisher was served");
+        subscriber.expect_nothing();
+    }
+}

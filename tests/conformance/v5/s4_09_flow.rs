@@ -2,13 +2,20 @@
 
 use crate::support::build::{Connect, PUBACK, PUBCOMP, PUBREC, PUBREL, Publication, ack};
 use crate::support::client::Client;
-use crate::support::packet::Publish;
+use crate::support::packet::{Packet, Publish};
 use crate::support::talk::connected;
 use crate::support::unique;
 use crate::support::wire::Version::V5;
+use crate::support::wire::prop;
 
 /// A subscriber with this Receive Maximum, for whom so many QoS 2 messages wait.
 fn waiting(receive_maximum: u16, messages: u32) -> (Client, String) {
+    let (subscriber, topic, _) = waiting_as(receive_maximum, messages);
+    (subscriber, topic)
+}
+
+/// The same, with its Client Identifier.
+fn waiting_as(receive_maximum: u16, messages: u32) -> (Client, String, String) {
     let (topic, id) = (unique("t"), unique("c"));
     let mut subscriber = Connect::new(V5, &id).resume().open();
     subscriber.subscribe(&topic, 2);
@@ -17,7 +24,7 @@ fn waiting(receive_maximum: u16, messages: u32) -> (Client, String) {
     for number in 0..messages {
         publisher.publish(&topic, 2, number.to_string());
     }
-    (Connect::new(V5, &id).resume().receive_maximum(receive_maximum).open(), topic)
+    (Connect::new(V5, &id).resume().receive_maximum(receive_maximum).open(), topic, id)
 }
 
 #[track_caller]
@@ -91,4 +98,58 @@ fn mqtt_4_9_0_3_everything_else_flows_at_zero_quota() {
     assert_eq!(subscriber.expect_publish().qos, 0);
     assert_eq!(subscriber.unsubscribe(&[&other, &topic]), [0, 0]);
     subscriber.expect_nothing();
+}
+
+/// The next connection may be narrower than the one that left its messages open. [MQTT-4.9.0-2] [MQTT-4.4.0-1]
+#[test]
+fn mqtt_4_9_0_2_repeats_keep_to_the_window_of_the_new_connection() {
+    let (mut subscriber, topic, id) = waiting_as(10, 6);
+    let open: Vec<Publish> = (0..6).map(|number| expect_number(&mut subscriber, number)).collect();
+    subscriber.send(&ack(PUBREC, open[0].id, 0));
+    subscriber.expect_ack(PUBREL, open[0].id);
+    subscriber.vanish();
+    connected(V5).publish(&topic, 1, "6");
+    let mut subscriber = Connect::new(V5, &id).resume().receive_maximum(1).open();
+    let mut expected = 1;
+    let mut released = false;
+    while expected <= 6 {
+        match subscriber.expect_packet("a repeat or the PUBREL that is owed") {
+            Packet::Publish(publish) => {
+                assert_eq!(publish.payload, expected.to_string().as_bytes());
+                assert_eq!(publish.dup, expected < 6);
+                subscriber.acknowledge(&publish);
+                expected += 1;
+            }
+            Packet::Ack(owed) if owed.first == PUBREL && owed.id == open[0].id && !released => {
+                released = true;
+                subscriber.send(&ack(PUBCOMP, owed.id, 0));
+            }
+            other => subscriber.fail(&format!("a repeat or the PUBREL that is owed, got {other:?}")),
+        }
+    }
+    assert!(released);
+    subscriber.expect_nothing();
+}
+
+/// A new connection begins with a full quota, whatever is still to be released. [MQTT-4.9.0-1] [MQTT-3.3.4-7]
+#[test]
+fn mqtt_4_9_0_1_the_publishers_quota_is_full_on_each_connection() {
+    let id = unique("c");
+    let publication = |number: u16| Publication::new(unique("t"), "x").qos(2, number);
+    let mut publisher = Connect::new(V5, &id).resume().open();
+    let maximum = publisher.announced(prop::RECEIVE_MAXIMUM).expect("a modest Receive Maximum is announced") as u16;
+    for number in 1..=10 {
+        publisher.send_publish(&publication(number));
+        publisher.expect_ack(PUBREC, number);
+    }
+    publisher.vanish();
+    let mut publisher = Connect::new(V5, &id).resume().open();
+    for number in 101..=100 + maximum {
+        publisher.send_publish(&publication(number));
+        publisher.expect_ack(PUBREC, number);
+    }
+    for number in (1..=10).chain(101..=100 + maximum) {
+        publisher.send(&ack(PUBREL, number, 0));
+        assert_eq!(publisher.expect_ack(PUBCOMP, number).code, 0);
+    }
 }
