@@ -120,6 +120,8 @@ pub struct Session {
     subscriptions: Vec<Arc<str>>,
     /// Incoming QoS 2 exchanges.
     received: Received,
+    /// Those of them whose PUBLISH came on an earlier connection and was not repeated on this one.
+    received_earlier: Received,
     /// Incoming PUBLISH packets that are not acknowledged yet and not in `received`.
     unanswered: u32,
     inflight: Inflight,
@@ -151,6 +153,7 @@ impl Session {
             // None at all where the client allows none [MQTT-3.1.2-27].
             aliases_out: (aliases_max > 0).then(|| Box::new(AliasesOut::new(aliases_max))),
             subscriptions: saved.subscriptions.into_iter().map(|saved| saved.filter).collect(),
+            received_earlier: saved.received.iter().copied().collect(),
             received: saved.received.into_iter().collect(),
             unanswered: 0,
             inflight: Inflight::new(window, saved.outgoing),

@@ -53,7 +53,9 @@ impl Session {
             Reauthentication::Denied(_) => return Err(Ending::ByServer(ReasonCode::NotAuthorized)),
         };
         let method = proof.method.clone();
+        let before = desk.out.len();
         self.put(&Outgoing::Auth { reason, method, data }, desk);
-        Ok(())
+        // The client would wait for an answer that it does not take [MQTT-3.1.2-24].
+        if desk.out.len() == before { Err(Ending::ByServer(ReasonCode::PacketTooLarge)) } else { Ok(()) }
     }
 }

@@ -5,7 +5,7 @@ use super::{Change, Session, broken};
 use crate::access::Permissions;
 use crate::clock::Now;
 use crate::message::{Message, Parts};
-use crate::mqtt::{Ack, Outgoing, PublishView, QoS, ReasonCode};
+use crate::mqtt::{Ack, Outgoing, PacketId, PublishView, QoS, ReasonCode};
 
 /// Names below this belong to the broker.
 const RESERVED: &str = "$SYS/";
@@ -85,6 +85,10 @@ impl Session {
         };
         // A QoS 2 message is known by its identifier, never by DUP [MQTT-4.3.3-10].
         if packet.qos == QoS::ExactlyOnce && self.received.contains(packet_id) {
+            if self.received_earlier.contains(packet_id) {
+                self.take_place()?;
+                self.received_earlier.remove(packet_id);
+            }
             let receipt = Receipt { packet_id, qos: QoS::ExactlyOnce, repeated: true };
             desk.effects.push(Effect::Owe(Owed::Accepted { receipt, reason: ReasonCode::Success }));
             return Ok(());
@@ -104,10 +108,12 @@ impl Session {
         Ok(())
     }
 
-    /// One more unfinished PUBLISH of the client, within what CONNACK allowed it. 3.1.1 knows no such bound: there, the
-    /// connection is read only as fast as answers leave.
+    /// One more unfinished PUBLISH of the client, within what CONNACK allowed it. The quota begins anew with each
+    /// connection: an exchange of an earlier one counts once its PUBLISH is repeated [MQTT-4.9.0-1]. 3.1.1 knows no such
+    /// bound: there, the connection is read only as fast as answers leave.
     fn take_place(&self) -> Result<(), Ending> {
-        let unfinished = self.received.len() + self.unanswered as usize;
+        let here = self.received.len().saturating_sub(self.received_earlier.len());
+        let unfinished = here + self.unanswered as usize;
         if self.peer.version.is_v5() && unfinished >= usize::from(self.limits.receive_maximum) {
             return broken(ReasonCode::ReceiveMaximumExceeded, "MQTT-3.3.4-7");
         }
@@ -168,7 +174,7 @@ impl Session {
                 self.unanswered = self.unanswered.saturating_sub(1);
             } else if reason.is_failure() {
                 // The exchange ends with a failing PUBREC; the identifier is free again.
-                self.received.remove(packet_id);
+                self.release(packet_id);
                 if self.durable {
                     desk.effects.push(Effect::Save { change: Change::Released(packet_id), then: None });
                 }
@@ -184,10 +190,16 @@ impl Session {
         self.put(&packet, desk);
     }
 
+    /// Frees the identifier of an incoming QoS 2 exchange; `false` if there is none.
+    fn release(&mut self, packet_id: PacketId) -> bool {
+        self.received_earlier.remove(packet_id);
+        self.received.remove(packet_id)
+    }
+
     /// PUBREL: the identifier is free again, and PUBCOMP says so once that is saved [MQTT-4.3.3-11].
     pub(super) fn handle_pubrel(&mut self, ack: Ack, desk: &mut Desk<'_>) {
         let packet_id = ack.packet_id;
-        if !self.received.remove(packet_id) {
+        if !self.release(packet_id) {
             // 3.1.1 has no way to say that there was nothing to release: PUBCOMP all the same.
             let packet = Outgoing::PubComp { packet_id, reason: ReasonCode::PacketIdentifierNotFound };
             return self.put(&packet, desk);

@@ -312,3 +312,18 @@ pub const PINGREQ: [u8; 2] = [0xC0, 0x00];
 pub fn disconnect(version: Version, reason: u8) -> Vec<u8> {
     if version == Version::V3 || reason == 0 { vec![0xE0, 0x00] } else { vec![0xE0, 0x01, reason] }
 }
+
+/// PUBACK, PUBREC, PUBREL or PUBCOMP with reason code and properties (5.0).
+pub fn ack_with(first: u8, id: u16, reason: u8, props: &Props) -> Vec<u8> {
+    frame(first, &concat(&[&id.to_be_bytes(), &[reason], &props.block()]))
+}
+
+/// DISCONNECT with properties (5.0).
+pub fn disconnect_with(reason: u8, props: &Props) -> Vec<u8> {
+    frame(0xE0, &concat(&[&[reason], &props.block()]))
+}
+
+/// AUTH (5.0).
+pub fn auth(reason: u8, props: &Props) -> Vec<u8> {
+    frame(0xF0, &concat(&[&[reason], &props.block()]))
+}

@@ -73,6 +73,22 @@ fn mqtt_3_3_4_7_more_than_receive_maximum_ends_the_connection() {
 }
 
 #[test]
+fn mqtt_4_9_0_1_exchanges_of_an_earlier_connection_take_no_place_before_they_are_repeated() {
+    let saved = Some(Saved { received: vec![id(1), id(2)], ..Saved::default() });
+    let limits = Limits { receive_maximum: 2, ..Limits::default() };
+    let mut bench = Bench::with(Opening { saved, ..opening(V5) }, limits);
+    bench.packet(Packet::Publish(publish("t", QOS[2], 3))).unwrap();
+    bench.packet(Packet::Publish(publish("t", QOS[2], 1))).unwrap();
+    let exceeded = violation(ReasonCode::ReceiveMaximumExceeded, "MQTT-3.3.4-7");
+    assert_eq!(bench.packet(Packet::Publish(publish("t", QOS[2], 2))), exceeded);
+    for freed in [1, 2] {
+        bench.ack(Packet::PubRel, freed, ReasonCode::Success);
+    }
+    bench.packet(Packet::Publish(publish("t", QOS[2], 4))).unwrap();
+    assert_eq!(bench.packet(Packet::Publish(publish("t", QOS[2], 5))), exceeded);
+}
+
+#[test]
 fn a_refused_publish_gives_its_place_back() {
     let mut bench = Bench::with(opening(V5), Limits { receive_maximum: 1, ..Limits::default() });
     bench.restrict();
@@ -100,6 +116,20 @@ fn mqtt3_3_3_5_2_a_311_publish_without_permission_is_acknowledged_and_counted() 
     let (receipt, reason) = accepted(effects);
     bench.durable(Owed::Accepted { receipt, reason });
     assert_eq!(bench.bytes(), [0x40, 2, 0, 3]);
+}
+
+#[test]
+fn mqtt3_4_8_0_2_what_the_store_refuses_ends_a_311_connection_without_puback() {
+    for (version, expected) in [(V5, Ok(())), (V3_1_1, Err(Ending::ByServer(ReasonCode::QuotaExceeded)))] {
+        let mut bench = Bench::new(opening(version));
+        bench.packet(Packet::Publish(publish("t", QOS[1], 7))).unwrap();
+        let (receipt, reason) = accepted(bench.effects());
+        let mut desk = Desk { out: &mut bench.out, effects: &mut bench.effects };
+        let result = bench.session.handle_failed(Owed::Accepted { receipt, reason }, bench.now, &mut desk);
+        assert_eq!(result, expected);
+        let (bytes, is_v5) = (bench.bytes(), version == V5);
+        assert_eq!((bytes.is_empty(), bytes.get(4)), (!is_v5, is_v5.then_some(&0x97)), "{bytes:02X?}");
+    }
 }
 
 #[test]
@@ -221,6 +251,18 @@ fn mqtt_4_12_1_1_reauthentication_keeps_the_method_of_the_connect() {
     let denied = Reauthentication::Denied(ReasonCode::BadUserNameOrPassword);
     let result = bench.session.handle_reauthentication(denied, &mut desk);
     assert_eq!(result, Err(Ending::ByServer(ReasonCode::NotAuthorized)), "[MQTT-4.12.1-2]");
+}
+
+#[test]
+fn mqtt_3_1_2_24_a_challenge_the_client_does_not_take_ends_the_connection() {
+    let mut opening = Opening { authentication_method: Some("M".into()), ..opening(V5) };
+    opening.peer.maximum_packet_size = 20;
+    let mut bench = Bench::new(opening);
+    for (bytes, expected) in [(8, Ok(())), (13, Err(Ending::ByServer(ReasonCode::PacketTooLarge)))] {
+        let mut desk = Desk { out: &mut bench.out, effects: &mut bench.effects };
+        let challenge = Reauthentication::Continue(vec![0; bytes].into());
+        assert_eq!(bench.session.handle_reauthentication(challenge, &mut desk), expected, "{bytes} bytes of data");
+    }
 }
 
 #[test]
