@@ -109,8 +109,8 @@ pub(super) enum WaitsFor {
     Identity,
     /// Its predecessor to leave the seat.
     Seat(Claim),
-    /// Its saved session to be read.
-    Saved(ClientId, Arc<Seat>),
+    /// Its saved session to be read. The ticket is that of the record which says that its client is back.
+    Saved(ClientId, Arc<Seat>, Ticket),
     /// Its new session record to be durable.
     Record(Ticket, Claimed),
 }

@@ -141,16 +141,19 @@ impl Core {
         let broker = Arc::clone(&self.shared.broker);
         broker.later.returned(seat.session);
         let (session, inbox) = (seat.session, self.inbox());
-        self.record_open(&seat, claim);
+        let ticket = self.record_open(&seat, claim);
         self.sit(slot, Arc::clone(&seat), claim);
-        self.wait_for(slot, WaitsFor::Saved(client, seat));
+        self.wait_for(slot, WaitsFor::Saved(client, seat, ticket));
         broker.store.load(session, Box::new(move |saved| inbox.post(Mail::Loaded { at, saved })));
     }
 
     /// The saved session was read.
     pub(super) fn loaded(&mut self, slot: u32, saved: Saved) {
         let Some(Client { stage: Stage::Entering(entering), .. }) = self.clients.get_mut(slot) else { return };
-        if let WaitsFor::Saved(client, seat) = std::mem::replace(&mut entering.waits_for, WaitsFor::Client) {
+        if let WaitsFor::Saved(client, seat, ticket) = std::mem::replace(&mut entering.waits_for, WaitsFor::Client) {
+            if self.shared.broker.store.failed(ticket) {
+                return self.refuse(slot, ReasonCode::ServerUnavailable, None);
+            }
             let origin = seat.origin;
             self.open_session(slot, Claimed { client, origin, durable: true, saved: Some(saved) });
         }
@@ -169,6 +172,8 @@ impl Core {
         let Some(Client { stage: Stage::Entering(entering), .. }) = self.clients.get_mut(slot) else { return };
         match std::mem::replace(&mut entering.waits_for, WaitsFor::Client) {
             WaitsFor::Record(ticket, _) if self.shared.broker.store.failed(ticket) => {
+                // There is no such session in the store, so there must be none to come back to.
+                entering.session_expiry_s = 0;
                 self.refuse(slot, ReasonCode::ServerUnavailable, None);
             }
             WaitsFor::Record(ticket, claimed) if ticket <= durable => self.open_session(slot, claimed),
