@@ -240,9 +240,8 @@ fn mqtt3_3_1_2_24_silence_of_one_and_a_half_keep_alive_disconnects() {
     let asked = Instant::now();
     let mut client = Connect::new(V3, unique("c")).keep_alive_s(2).will(will).open();
     client.expect_closed(CLOSE);
-    // The broker counts whole milliseconds.
     let closed = asked.elapsed().as_millis();
-    assert!((2_990..4_000).contains(&closed), "closed after {closed} ms");
+    assert!((3_000..4_000).contains(&closed), "closed after {closed} ms");
     watcher.receive_payload("silent");
 }
 
@@ -262,7 +261,7 @@ fn mqtt3_3_1_2_24_only_packets_of_the_client_count() {
             _ => {}
         }
     };
-    assert!((1_490..2_500).contains(&closed.as_millis()), "closed after {closed:?}");
+    assert!((1_500..2_500).contains(&closed.as_millis()), "closed after {closed:?}");
 }
 
 /// [MQTT3-3.1.2-24] [MQTT3-4.1.0-2] [MQTT3-3.12.4-1]
