@@ -59,7 +59,9 @@ impl Session {
     /// [MQTT-4.4.0-1]. Those of QoS 1 are saved only here: as long as the connection lasts nobody else needs them, and after a
     /// crash the message goes out under a new one.
     fn unfinished(&self) -> Vec<Change> {
-        let sent = |exchange: &&Exchange| matches!(exchange.progress, Progress::Published | Progress::Repeat);
+        // Those whose identifier is only being saved stand between them.
+        let begun = [Progress::Saving, Progress::Published, Progress::Repeat];
+        let sent = |exchange: &&Exchange| begun.contains(&exchange.progress);
         let stored = self.inflight.iter().filter(|exchange| exchange.ticket != Ticket::NONE).filter(sent);
         stored.map(|exchange| Change::Sent { ticket: exchange.ticket, packet_id: exchange.packet_id }).collect()
     }

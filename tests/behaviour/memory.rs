@@ -196,6 +196,28 @@ fn a_client_that_acknowledges_nothing_holds_no_more_than_the_queue_limit() {
 }
 
 #[test]
+fn a_session_at_rest_keeps_no_more_than_its_queue_limit_and_the_newest() {
+    const KEPT: usize = 50;
+    let broker = broker::with("[store]\nmode = \"memory\"\nqueue_messages_max = 50\n");
+    for version in VERSIONS {
+        let (id, topic) = (unique("c"), unique("t"));
+        let mut client = Connect::new(version, &id).resume().open_at(broker.addr("mqtt"));
+        client.subscribe(&topic, 1);
+        client.leave();
+        let mut publisher = Connect::new(V5, unique("p")).open_at(broker.addr("mqtt"));
+        for number in 0..4 * KEPT {
+            publisher.publish(&topic, 1, number.to_string());
+        }
+        let mut client = Connect::new(version, &id).resume().open_at(broker.addr("mqtt"));
+        for number in 3 * KEPT..4 * KEPT {
+            client.receive_payload(number.to_string());
+        }
+        client.expect_nothing();
+    }
+    sound_at(&broker);
+}
+
+#[test]
 fn long_strings_everywhere_are_taken_or_refused() {
     let long = "x".repeat(65_535);
     for version in VERSIONS {

@@ -200,6 +200,21 @@ fn types_that_do_not_exist_close_in_every_state() {
     sound();
 }
 
+/// MQTT 3.1 (`MQIsdp`, level 3) differs from 3.1.1 in nothing that a client of it would notice.
+#[test]
+fn a_client_of_3_1_is_served_by_the_rules_of_3_1_1() {
+    let mut connect = Connect::new(V3, unique("c"));
+    (connect.name, connect.level) = (b"MQIsdp".to_vec(), 3);
+    let mut client = connect.open();
+    let topic = unique("t");
+    client.subscribe(&topic, 2);
+    client.publish(&topic, 2, "x");
+    client.receive_payload("x");
+    client.send(&[0xC1, 0]);
+    client.expect_refused(&[]);
+    sound();
+}
+
 #[test]
 fn a_connection_that_says_nothing_waits_and_may_leave() {
     let mut client = Client::raw(V5);

@@ -4,11 +4,12 @@ use std::time::{Duration, Instant};
 
 use crate::support::broker;
 use crate::support::build::{Connect, PINGREQ, PUBACK, Publication, Will, disconnect, subscribe};
-use crate::support::client::Client;
+use crate::support::client::{Client, Event};
+use crate::support::packet::Packet;
 use crate::support::talk::connected;
-use crate::support::unique;
 use crate::support::wire::Version::V5;
 use crate::support::wire::{Props, concat, field, frame, prop};
+use crate::support::{WAIT, unique};
 
 /// The flags of a CONNECT with Clean Start.
 const CLEAN: u8 = 0x02;
@@ -476,4 +477,50 @@ fn mqtt_3_1_4_5_packets_sent_before_connack_came_are_processed() {
         client.receive_payload("x");
         client.expect_pingresp();
     }
+}
+
+/// [MQTT-3.1.4-3] However many come at once, on whatever core: one of them stays, and the session is what was sent last.
+#[test]
+fn mqtt_3_1_4_3_of_many_clients_with_one_identifier_one_stays() {
+    let (id, topic) = (unique("c"), unique("t"));
+    Connect::new(V5, &id).resume().open().subscribe(&topic, 1);
+    let mut clients: Vec<Client> = (0..60).map(|_| Connect::new(V5, &id).resume().attempt()).collect();
+    let stay = |client: &mut Client| {
+        let connack = client.expect_connack();
+        assert!(connack.code == 0 && connack.session_present);
+        client.send(&PINGREQ);
+        match client.expect_packet("PINGRESP or DISCONNECT") {
+            Packet::Pingresp => true,
+            Packet::Disconnect(reason) => {
+                assert_eq!(reason.code, 0x8E);
+                false
+            }
+            other => client.fail(&format!("PINGRESP or DISCONNECT, got {other:?}")),
+        }
+    };
+    // Whoever was let in and answered may still lose its place to one that came later.
+    clients.retain_mut(stay);
+    connected(V5).publish(&topic, 1, "x");
+    let receives = |client: &mut Client| loop {
+        match client.poll(WAIT) {
+            Event::Packet(Packet::Publish(publish)) => return publish.payload == b"x",
+            Event::Packet(Packet::Disconnect(_)) | Event::Closed => return false,
+            Event::Packet(_) => {}
+            Event::Silence => client.fail("the message, or the end"),
+        }
+    };
+    assert_eq!(clients.iter_mut().filter_map(|client| receives(client).then_some(())).count(), 1);
+}
+
+/// [MQTT-3.1.4-1] [MQTT-3.2.2-15] Who is not known yet is not given room for a large packet.
+#[test]
+fn mqtt_3_1_4_1_a_connect_larger_than_strangers_may_send_lets_nobody_in() {
+    let broker = broker::with("[limits]\npreauth_bytes_max = 1000\n");
+    let at = broker.addr("mqtt");
+    connect().will(Will::new("t", vec![b'x'; 900])).open_at(at).leave();
+    connect().will(Will::new("t", vec![b'x'; 1000])).attempt_at(at).expect_no_entry(&[0x95]);
+    // The length alone is enough.
+    let mut stranger = Client::tcp(at, V5);
+    stranger.send(&[0x10, 0xFF, 0xFF, 0xFF, 0x7F]);
+    stranger.expect_no_entry(&[0x95]);
 }

@@ -1,6 +1,6 @@
 //! 6 MQTT over WebSocket (RFC 6455), with and without TLS.
 
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 
 use crate::support::broker;
 use crate::support::build::{Connect, PINGREQ, Publication, subscribe};
@@ -246,4 +246,21 @@ fn mqtt_6_0_0_1_an_error_ends_a_websocket_with_its_reason() {
     client.send(&[0xD0, 0x00]);
     client.expect_disconnect(&[0x81, 0x82]);
     connected(V5).ping();
+}
+
+/// [MQTT-4.2.0-1] Bytes that are neither TLS nor an upgrade end the connection, and harm nobody else.
+#[test]
+fn mqtt_4_2_0_1_mqtt_on_the_wrong_port_ends_the_connection() {
+    let broker = broker::with(broker::SECURE);
+    for listener in ["mqtts", "wss", "ws"] {
+        let mut stream = tcp(broker.addr(listener));
+        stream.write_all(&connect().bytes()).expect("it is a socket");
+        let mut answer = Vec::new();
+        // A reset is an end too; the end of our patience is not.
+        if let Err(error) = stream.read_to_end(&mut answer) {
+            assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "on {listener}");
+        }
+        assert_ne!(answer.first(), Some(&0x20), "no CONNACK on {listener}");
+    }
+    connect().open_at(broker.addr("mqtt")).ping();
 }

@@ -1,0 +1,129 @@
+//! What must be true of what clients saw.
+
+use std::collections::BTreeMap;
+
+use crate::client::{Client, Published, Seen};
+use crate::world::World;
+
+/// Every promise, for every client.
+pub fn judge(world: &World) {
+    for client in &world.clients {
+        only_what_was_published(world, client);
+        order_per_publisher(world, client);
+        qos_2_once(client);
+        what_was_accepted_arrives(world, client);
+    }
+    if !world.crashed {
+        wills_once(world);
+    }
+}
+
+fn publisher<'a>(world: &'a World, seen: &Seen) -> Option<&'a Published> {
+    let client = world.clients.iter().find(|client| client.kind.name == seen.publisher)?;
+    client.published.get(&seen.sequence)
+}
+
+fn messages(client: &Client) -> impl Iterator<Item = &Seen> {
+    client.seen.iter().filter(|seen| !seen.topic.starts_with("w/"))
+}
+
+fn only_what_was_published(world: &World, client: &Client) {
+    for seen in messages(client) {
+        let published = publisher(world, seen).expect("somebody published it");
+        assert_eq!(published.topic, seen.topic, "{}: {seen:?}", client.kind.name);
+        assert!(seen.qos <= published.qos, "{}: {seen:?}", client.kind.name);
+        assert!(!seen.retain || published.retain, "{}: {seen:?}", client.kind.name);
+    }
+}
+
+/// The first deliveries of one publisher's messages of one topic and QoS come in the order of publishing [MQTT-4.6.0-6]. One
+/// that was sent before there was a subscription may come late, when it is repeated; and so may one that was refused at first.
+fn order_per_publisher(world: &World, client: &Client) {
+    let mut last: BTreeMap<(&str, &str, u8, u8), u64> = BTreeMap::new();
+    let mut known = std::collections::BTreeSet::new();
+    let since = client.subscribed_at.unwrap_or(u64::MAX);
+    let counts = |seen: &&Seen| publisher(world, seen).is_some_and(|published| published.step > since);
+    for seen in messages(client).filter(counts).filter(|_| !world.refused) {
+        let first_time = known.insert((&seen.publisher, seen.sequence));
+        let published = publisher(world, seen).map_or(0, |published| published.qos);
+        let last = last.entry((&seen.publisher, &seen.topic, published, seen.qos)).or_default();
+        assert!(!first_time || *last < seen.sequence, "{}: {seen:?} after {last}", client.kind.name);
+        *last = (*last).max(seen.sequence);
+    }
+}
+
+/// Exactly once, not at least once [MQTT-4.3.3-1].
+fn qos_2_once(client: &Client) {
+    let mut count: BTreeMap<(&str, u64), usize> = BTreeMap::new();
+    for seen in messages(client).filter(|seen| seen.qos == 2 && client.kind.durable) {
+        *count.entry((&seen.publisher, seen.sequence)).or_default() += 1;
+    }
+    for (message, times) in count {
+        assert_eq!(times, 1, "{}: {message:?}", client.kind.name);
+    }
+}
+
+/// What a publisher was acknowledged for reaches every durable session that had its SUBACK before.
+fn what_was_accepted_arrives(world: &World, client: &Client) {
+    let Some(since) = client.subscribed_at.filter(|_| client.kind.durable) else { return };
+    for from in &world.clients {
+        for (sequence, published) in &from.published {
+            let granted = client.kind.filters.iter().filter(|(filter, _)| matches(filter, &published.topic));
+            let granted = granted.map(|(_, qos)| *qos).max();
+            let Some(qos) = granted.map(|granted| granted.min(published.qos)).filter(|qos| *qos > 0) else { continue };
+            if !published.accepted || published.step <= since {
+                continue;
+            }
+            let arrived = messages(client)
+                .filter(|seen| seen.publisher == from.kind.name && seen.sequence == *sequence)
+                .inspect(|seen| assert_eq!(seen.qos, qos, "{}: {seen:?}", client.kind.name))
+                .count();
+            assert!(arrived > 0, "{}: {} {sequence} of {published:?} was lost", client.kind.name, from.kind.name);
+        }
+    }
+}
+
+/// Only the filters of this simulation.
+fn matches(filter: &str, topic: &str) -> bool {
+    filter == topic || filter.strip_suffix(['#', '+']).is_some_and(|start| topic.starts_with(start))
+}
+
+/// A connection that broke has its will published once, one that ended with DISCONNECT has not.
+fn wills_once(world: &World) {
+    let Some(watcher) = world.clients.first() else { return };
+    let Some(since) = watcher.subscribed_at else { return };
+    let mut count: BTreeMap<(&str, u64), usize> = BTreeMap::new();
+    for seen in watcher.seen.iter().filter(|seen| seen.topic.starts_with("w/")) {
+        // A repeat may be all that arrived of the first sending.
+        let count = count.entry((&seen.publisher, seen.sequence)).or_default();
+        *count = (*count + usize::from(!seen.repeat)).max(1);
+    }
+    for client in world.clients.iter().filter(|client| client.kind.will) {
+        for (number, connection) in &client.connections {
+            let times = count.get(&(&*client.kind.name, *number)).copied().unwrap_or(0);
+            let is_due = connection.ended_at.is_some() && !connection.said_goodbye;
+            // A store that refuses may cost a connection before its DISCONNECT is read, and a QoS 1 message its identifier.
+            let is_sure = !world.refused;
+            assert!(times <= usize::from(is_due) || !is_sure, "{}: will {number} came {times} times", client.kind.name);
+            let watched = connection.ended_at.is_some_and(|ended| ended > since);
+            let may_be_lost = !is_sure || !is_due || !watched;
+            assert!(times == 1 || may_be_lost, "{}: the will of {number} did not come", client.kind.name);
+        }
+    }
+}
+
+/// A newcomer gets each topic's last retained message: the last one accepted, or one sent after it.
+pub fn judge_retained(world: &World, newcomer: &Client) {
+    for client in &world.clients {
+        let retained = client.published.iter().filter(|(_, published)| published.retain);
+        let accepted = retained.filter(|(_, published)| published.accepted).map(|(sequence, _)| *sequence).max();
+        let got: Vec<&Seen> = newcomer.seen.iter().filter(|seen| seen.topic == client.kind.retained).collect();
+        match accepted {
+            Some(accepted) => {
+                let [seen] = got[..] else { panic!("{}: {got:?} instead of one", client.kind.retained) };
+                assert!(seen.retain && seen.sequence >= accepted, "{seen:?} instead of {accepted}");
+            }
+            None => assert!(got.len() <= 1),
+        }
+    }
+}
