@@ -21,9 +21,10 @@ impl KeepAlive {
         self.heard = now.moment;
     }
 
-    /// When the silence becomes too long.
+    /// When the silence becomes too long. Moments are cut to whole milliseconds: one more, or the peer may get less time
+    /// than it is allowed.
     pub(super) fn deadline(&self) -> Option<Moment> {
-        (self.allowed_ms > 0).then(|| self.heard.plus_ms(u64::from(self.allowed_ms)))
+        (self.allowed_ms > 0).then(|| self.heard.plus_ms(u64::from(self.allowed_ms) + 1))
     }
 
     /// Whether it is too long now.
@@ -40,10 +41,10 @@ mod tests {
     fn mqtt_3_1_2_22_silence_is_allowed_for_one_and_a_half_times_the_keep_alive() {
         let at = |ms| Now { moment: Moment::from_ms(ms), wall_ms: 0 };
         let mut alive = KeepAlive::new(3, at(0));
-        assert!(!alive.is_over(at(4_499)) && alive.is_over(at(4_500)));
+        assert!(!alive.is_over(at(4_500)) && alive.is_over(at(4_501)));
         alive.heard(at(4_000));
-        assert_eq!(alive.deadline(), Some(Moment::from_ms(8_500)));
+        assert_eq!(alive.deadline(), Some(Moment::from_ms(8_501)));
         assert!(!KeepAlive::new(0, at(0)).is_over(at(u64::MAX)));
-        assert_eq!(KeepAlive::new(u16::MAX, at(0)).deadline(), Some(Moment::from_ms(98_302_500)));
+        assert_eq!(KeepAlive::new(u16::MAX, at(0)).deadline(), Some(Moment::from_ms(98_302_501)));
     }
 }

@@ -7,4 +7,5 @@
 mod support;
 
 mod ledger;
+mod v3;
 mod v5;

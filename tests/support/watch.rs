@@ -82,6 +82,8 @@ pub struct Watch {
     in_flight: HashSet<u16>,
     aliases: HashMap<u32, String>,
     open: HashMap<(u8, u16), usize>,
+    /// What was sent of a packet that is not whole yet.
+    begun: Vec<u8>,
 }
 
 impl Watch {
@@ -96,6 +98,7 @@ impl Watch {
             in_flight: HashSet::new(),
             aliases: HashMap::new(),
             open: HashMap::new(),
+            begun: Vec::new(),
         }
     }
 
@@ -104,12 +107,16 @@ impl Watch {
         self.promise = promise;
     }
 
-    /// Takes note of whole packets the client sends; looks no further at bytes that are none.
-    pub fn sent(&mut self, mut bytes: &[u8]) {
-        while let Some((first, body, size)) = split(bytes) {
+    /// Takes note of what the client sends, cut anywhere; looks no further at bytes that are no packet.
+    pub fn sent(&mut self, bytes: &[u8]) {
+        let mut unsent = std::mem::take(&mut self.begun);
+        unsent.extend_from_slice(bytes);
+        let mut done = 0;
+        while let Some((first, body, size)) = split(&unsent[done..]) {
             self.sent_one(first, body);
-            bytes = &bytes[size..];
+            done += size;
         }
+        self.begun = unsent.split_off(done);
     }
 
     fn sent_one(&mut self, first: u8, body: &[u8]) {

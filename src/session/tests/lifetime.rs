@@ -24,13 +24,13 @@ fn disconnect(reason: ReasonCode, session_expiry_s: Option<u32>) -> Packet<'stat
 #[test]
 fn mqtt_3_1_2_22_only_silence_ends_the_connection() {
     let mut bench = Bench::new(Opening { keep_alive_s: 2, ..opening(V5) });
-    assert_eq!(bench.session.deadline(), Some(Moment::from_ms(3_000)));
+    assert_eq!(bench.session.deadline(), Some(Moment::from_ms(3_001)), "not a moment early");
     bench.now = at(2_000);
     bench.packet(Packet::PingReq).unwrap();
     assert_eq!(bench.bytes(), [0xD0, 0], "[MQTT-3.12.4-1]");
     let mut desk = Desk { out: &mut bench.out, effects: &mut bench.effects };
-    assert_eq!(bench.session.handle_timeout(at(4_999), &mut desk), Ok(()));
-    assert_eq!(bench.session.handle_timeout(at(5_000), &mut desk), Err(Ending::KeepAlive));
+    assert_eq!(bench.session.handle_timeout(at(5_000), &mut desk), Ok(()));
+    assert_eq!(bench.session.handle_timeout(at(5_001), &mut desk), Err(Ending::KeepAlive));
     let farewell = bench.session.end(&Ending::KeepAlive);
     assert_eq!(farewell.disconnect, Some(ReasonCode::KeepAliveTimeout));
 }
