@@ -19,7 +19,7 @@ import time
 
 from broker import External, Program
 from remote import Failed, Refused, Remote
-from scenarios import ONLY_5, SCENARIOS
+from scenarios import DETAILS, ONLY_5, SCENARIOS
 from table import CLIENTS, PROTOCOLS, TRANSPORTS
 
 # Longer than any wait inside a check, which says better what was waited for.
@@ -135,7 +135,7 @@ async def run_route(route, wanted, report):
             continue
         if name == "user and password" and not route.broker.user:
             continue
-        if why := route.limit(name):
+        if why := route.limit(name, f"{PROTOCOLS[route.version]} {name}"):
             report.cannot(line, why)
             continue
         begun = time.monotonic()
@@ -157,8 +157,9 @@ async def run_client(client, arguments, broker, wanted, report):
                     report.cannot(route.line("everything"), why)
                 continue
             await run_route(route, wanted, report)
-    if (why := client.limits.get("session present")) and wanted(client.name):
-        report.cannot(f"{client.name:<10} Session Present of a persistent session", why)
+    for detail, why in client.limits.items():
+        if detail in DETAILS and wanted(f"{client.name:<10} {detail}"):
+            report.cannot(f"{client.name:<10} {detail}", why)
 
 
 def arguments():

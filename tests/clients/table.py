@@ -48,6 +48,7 @@ CLIENTS = [
         "wss": "mosquitto_sub has no WebSocket",
         "unsubscribe": "mosquitto_sub ends instead",
         "DISCONNECT without will": "mosquitto_sub that is ended asks for its will to be published",
+        "3.1.1 takeover": "mosquitto_sub that was ended comes back and takes its ClientID again",
         "session present": "mosquitto_sub does not print it",
     }),
 ]

@@ -77,7 +77,7 @@ class Mosquitto(Connection):
             elif refused := re.search(r"received CONNACK \(([1-9]\d*)\)", line):
                 self.subscribed.set_exception(Refused(line, int(refused[1])))
                 break
-            elif ended := re.search(r"received DISCONNECT \((\d+)\)", line):
+            elif ended := re.search(r"Received DISCONNECT \((\d+)\)", line):
                 code = int(ended[1])
                 break
             elif line.endswith("sending CONNECT"):
