@@ -65,8 +65,8 @@ class Program:
         place = pathlib.Path(self.directory.name)
         program = str(pathlib.Path(program).resolve())
         subprocess.run([program, "certs", "certs"], cwd=place, check=True, stdout=subprocess.DEVNULL)
-        subprocess.run([program, "passwd", "passwords", USER[0]], cwd=place, check=True, input=USER[1] + "\n", text=True,
-                       stdout=subprocess.DEVNULL)
+        subprocess.run([program, "passwd", "passwords", USER[0]], cwd=place, check=True, text=True,
+                       input=USER[1] + "\n", stdout=subprocess.DEVNULL)
         (place / "heraldmq.toml").write_text(CONFIGURATION)
         self.ca, self.user, self.addresses = str(place / "certs/ca.pem"), USER, {}
         self.log = (place / "log").open("w+")

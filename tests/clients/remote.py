@@ -10,6 +10,7 @@ import tempfile
 LINE_BYTES_MAX = 16 * 1024 * 1024
 # Nothing that a broker answers takes longer, even on a busy machine.
 PATIENCE_S = 15
+GONE = "the driver has ended"
 
 
 class Failed(Exception):
@@ -94,6 +95,7 @@ class Remote:
             *command, env=environment, limit=LINE_BYTES_MAX,
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=self.errors)
         self.numbers, self.waiting, self.peers = itertools.count(1), {}, {}
+        self.gone = False
         self.reading = asyncio.create_task(self.read())
         return self
 
@@ -105,9 +107,10 @@ class Remote:
                     answer.set_result(line)
             elif peer := self.peers.get(line["name"]):
                 self.happened(peer, line)
+        self.gone = True
         for answer in self.waiting.values():
             if not answer.done():
-                answer.set_result({"ok": False, "error": "the driver has ended", "code": None})
+                answer.set_result({"ok": False, "error": GONE, "code": None})
 
     @staticmethod
     def happened(peer, line):
@@ -118,6 +121,8 @@ class Remote:
             peer.end.set_result(line["code"])
 
     async def ask(self, verb, **request):
+        if self.gone:
+            raise Refused(f"{verb}: {GONE}", None)
         number = next(self.numbers)
         answer = self.waiting[number] = asyncio.get_running_loop().create_future()
         self.process.stdin.write(json.dumps({"id": number, "do": verb, **request}).encode() + b"\n")

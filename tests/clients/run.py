@@ -19,7 +19,7 @@ import time
 
 from broker import External, Program
 from remote import Failed, Refused, Remote
-from scenarios import DETAILS, ONLY_5, SCENARIOS
+from scenarios import DETAILS, ONLY_5, ONLY_TCP, SCENARIOS
 from table import CLIENTS, PROTOCOLS, TRANSPORTS
 
 # Longer than any wait inside a check, which says better what was waited for.
@@ -29,9 +29,11 @@ CHECK_S = 40
 class Bench:
     """One scenario's place: its client, its route to the broker, topics and Client Identifiers of its own."""
 
-    def __init__(self, route, scenario, remote):
-        self.client, self.version, self.transport, self.broker = route.client, route.version, route.transport, route.broker
-        self.start_remote, self.remote, self.others = route.start_remote, remote, []
+    def __init__(self, route, scenario, others):
+        self.client, self.version, self.transport = route.client, route.version, route.transport
+        self.broker, self.remote, self.start_remote = route.broker, route.remote, route.start_remote
+        # Driver processes of this scenario alone, kept where they are ended whatever happens.
+        self.others = others
         self.own = f"{route.client.name}-{route.version}-{route.transport}-{scenario}".replace(" ", "-")
 
     def topic(self, rest):
@@ -43,7 +45,8 @@ class Bench:
     async def connect(self, name, remote=None, **wishes):
         host, port = self.broker.addresses[self.transport]
         request = {"host": host, "port": port, "transport": self.transport, "path": "/mqtt", "ca": self.broker.ca,
-                   "version": self.version, "client_id": self.client_id(name), "clean": True, "expiry": 0}
+                   "version": self.version, "client_id": self.client_id(name), "clean": True, "expiry": 0,
+                   "keep_alive": 60}
         return await (remote or self.remote).connect(name, **{**request, **wishes})
 
     async def another_process(self):
@@ -68,7 +71,8 @@ class Route:
         self.client, self.version, self.transport, self.broker = client, version, transport, broker
         self.command = [part.format(python=arguments.installed + "/python/bin/python", rumqttc=arguments.rumqttc)
                         for part in client.command]
-        self.environment = {**os.environ, "NODE_PATH": arguments.installed + "/node_modules", "PYTHONUTF8": "1"}
+        self.environment = {**os.environ, "NODE_PATH": arguments.installed + "/node_modules", "PYTHONUTF8": "1",
+                            "RUST_BACKTRACE": "0"}
         self.remote = None
 
     def line(self, check):
@@ -82,10 +86,10 @@ class Route:
 
     async def check(self, name, scenario):
         """What is wrong, or None."""
-        if self.remote is None:
-            self.remote = await self.start_remote()
-        bench = Bench(self, name, self.remote)
+        others = []
         try:
+            self.remote = self.remote or await self.start_remote()
+            bench = Bench(self, name, others)
             await asyncio.wait_for(scenario(bench), CHECK_S)
             await bench.close()
             return None
@@ -96,8 +100,8 @@ class Route:
         except OSError as error:
             wrong = f"the driver: {error}"
         # Whatever state it is in, the next check shall not suffer from it.
-        for remote in [*bench.others, self.remote]:
-            if not remote.errors.closed and (said := await remote.kill()):
+        for remote in [*others, self.remote]:
+            if remote and not remote.errors.closed and (said := await remote.kill()):
                 wrong += "".join(f"\n      | {line}" for line in said.splitlines()[-12:])
         self.remote = None
         return wrong
@@ -131,9 +135,9 @@ class Report:
 async def run_route(route, wanted, report):
     for name, scenario in SCENARIOS.items():
         line = route.line(name)
-        if name in ONLY_5 and route.version != 5 or not wanted(line):
-            continue
-        if name == "user and password" and not route.broker.user:
+        elsewhere = name in ONLY_5 and route.version != 5 or name in ONLY_TCP and route.transport != "tcp"
+        without_user = name == "user and password" and not route.broker.user
+        if elsewhere or without_user or not wanted(line):
             continue
         if why := route.limit(name, f"{PROTOCOLS[route.version]} {name}"):
             report.cannot(line, why)
@@ -167,7 +171,7 @@ def arguments():
     parser.add_argument("--program", default="target/debug/heraldmq", help="the broker to start")
     parser.add_argument("--broker", metavar="TRANSPORT=HOST:PORT,…", help="a broker that runs already")
     parser.add_argument("--ca", default="", help="PEM file of the authority of that broker's certificate")
-    parser.add_argument("--user", metavar="NAME:PASSWORD", help="a user of that broker, which also lets in anonymous ones")
+    parser.add_argument("--user", metavar="NAME:PASSWORD", help="a user it has, besides anonymous ones")
     parser.add_argument("--installed", required=True, help="where the clients are installed")
     parser.add_argument("--rumqttc", default="target/debug/examples/with_rumqttc", help="the driver with rumqttc")
     parser.add_argument("--only", default="", metavar="WORDS", help="run the checks whose line has all of these")

@@ -1,5 +1,6 @@
 """What is checked, written once for every client, protocol and transport."""
 
+import asyncio
 import base64
 import hashlib
 
@@ -150,6 +151,18 @@ async def takeover(bench):
     await second.expect(topic, b"for the second", 1)
 
 
+async def keep_alive(bench):
+    """Who has nothing to say pings, is answered, and stays connected beyond one and a half times its Keep Alive."""
+    seconds = 2
+    peer = await bench.connect("quiet", keep_alive=seconds)
+    await peer.subscribe(bench.topic("after"), 1)
+    # That nothing happens is seen by waiting alone.
+    done, _ = await asyncio.wait([peer.end], timeout=2 * seconds)
+    check(not done, "the connection ended while it was quiet")
+    await peer.publish(bench.topic("after"), b"still here", 1)
+    await peer.expect(bench.topic("after"), b"still here", 1)
+
+
 async def properties(bench):
     """User Properties in order, Response Topic, Correlation Data and Content Type arrive as sent; and the answer."""
     requester, responder = await bench.connect("requester"), await bench.connect("responder")
@@ -191,10 +204,13 @@ SCENARIOS = {
     "shared subscription": shared,
     "large payload": large,
     "takeover": takeover,
+    "keep alive": keep_alive,
     "properties": properties,
     "user and password": password,
 }
 # Those of 5.0 alone.
 ONLY_5 = {"properties"}
+# Those that take time and have nothing to do with the transport.
+ONLY_TCP = {"keep alive"}
 # Parts of a scenario that some clients do not offer, while they offer the rest.
 DETAILS = {"session present", "DISCONNECT without will"}

@@ -24,6 +24,7 @@ def python(driver):
     return ["{python}", str(DRIVERS / driver)]
 
 
+WITHOUT_FEATURES = "built with TCP alone: its TLS and WebSocket would add ring and 20 more crates to every test build"
 SESSION_PRESENT_HIDDEN = "takes Session Present from CONNACK and tells nobody"
 
 CLIENTS = [
@@ -39,13 +40,15 @@ CLIENTS = [
     }),
     Client("mqtt.js", ["node", str(DRIVERS / "with_mqttjs.cjs")]),
     Client("rumqttc", ["{rumqttc}"], {
-        "tls": "built without TLS here: its Rustls and the broker's would both be compiled",
-        "ws": "built without WebSocket here",
-        "wss": "built without TLS and WebSocket here",
+        "5.0 keep alive": "takes no Keep Alive below 5 seconds in 5.0",
+        "tls": WITHOUT_FEATURES,
+        "ws": WITHOUT_FEATURES,
+        "wss": WITHOUT_FEATURES,
     }),
     Client("mosquitto", python("with_mosquitto.py"), {
         "ws": "mosquitto_sub has no WebSocket",
         "wss": "mosquitto_sub has no WebSocket",
+        "keep alive": "mosquitto_sub takes no Keep Alive below 5 seconds",
         "unsubscribe": "mosquitto_sub ends instead",
         "DISCONNECT without will": "mosquitto_sub that is ended asks for its will to be published",
         "3.1.1 takeover": "mosquitto_sub that was ended comes back and takes its ClientID again",

@@ -3,7 +3,7 @@
 A driver is one MQTT library behind the same few requests, so that the scenarios are written once:
 
     {"id": 1, "do": "connect", "name": "a", "host": …, "port": …, "transport": "tcp|tls|ws|wss", "path": …, "ca": …,
-     "version": 4|5, "client_id": …, "clean": …, "expiry": seconds, "user": …, "password": …, "will": {…}}
+     "version": 4|5, "client_id": …, "clean": …, "expiry": seconds, "keep_alive": seconds, "user": …, "password": …, "will": {…}}
     {"id": 2, "do": "subscribe", "name": "a", "filter": …, "qos": …}
     {"id": 3, "do": "unsubscribe", "name": "a", "filter": …}
     {"id": 4, "do": "publish", "name": "a", "topic": …, "payload": base64, "qos": …, "retain": …, "properties": {…}}

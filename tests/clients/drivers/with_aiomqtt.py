@@ -26,7 +26,7 @@ class Aiomqtt(Connection):
         self.client = aiomqtt.Client(
             request["host"], request["port"], identifier=request["client_id"],
             protocol=aiomqtt.ProtocolVersion.V5 if five else aiomqtt.ProtocolVersion.V311,
-            username=request.get("user"), password=request.get("password"),
+            keepalive=request["keep_alive"], username=request.get("user"), password=request.get("password"),
             will=will and aiomqtt.Will(will["topic"], will["payload"], will["qos"], will["retain"]),
             **start, **sockets, **secure)
         try:

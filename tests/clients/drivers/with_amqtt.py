@@ -12,7 +12,7 @@ SCHEMES = {"tcp": "mqtt", "tls": "mqtts", "ws": "ws", "wss": "wss"}
 
 class Amqtt(Connection):
     async def connect(self, request):
-        config = {"auto_reconnect": False, "keep_alive": 60}
+        config = {"auto_reconnect": False, "keep_alive": request["keep_alive"]}
         if will := request.get("will"):
             config["will"] = {"topic": will["topic"], "message": will["payload"], "qos": will["qos"],
                               "retain": will["retain"]}

@@ -39,7 +39,8 @@ class Gmqtt(Connection):
         secure = ssl.create_default_context(cafile=request["ca"]) if request["transport"] == "tls" else False
         version = gmqtt.constants.MQTTv50 if five else gmqtt.constants.MQTTv311
         try:
-            await client.connect(request["host"], request["port"], ssl=secure, version=version)
+            await client.connect(request["host"], request["port"], ssl=secure, keepalive=request["keep_alive"],
+                                 version=version)
         except gmqtt.mqtt.handler.MQTTConnectError as error:
             self.leaving = True
             raise Refused(str(error), error._code) from error

@@ -44,6 +44,7 @@ function options (request) {
     password: request.password,
     will: request.will || undefined,
     ca: fs.readFileSync(request.ca),
+    keepalive: request.keep_alive,
     reconnectPeriod: 0,
     resubscribe: false,
     properties: five ? { sessionExpiryInterval: request.expiry } : undefined

@@ -34,7 +34,7 @@ class Paho(Connection):
         client.on_subscribe = lambda _c, _u, mid, codes, _p: self.on_loop(self.acknowledge, mid, codes[0].value)
         client.on_unsubscribe = lambda _c, _u, mid, _r, _p: self.on_loop(self.acknowledge, mid, None)
         start = {"clean_start": request["clean"], "properties": session_expiry(request)} if five else {}
-        await asyncio.to_thread(client.connect, request["host"], request["port"], 60, **start)
+        await asyncio.to_thread(client.connect, request["host"], request["port"], request["keep_alive"], **start)
         client.loop_start()
         return {"session_present": await self.connected}
 

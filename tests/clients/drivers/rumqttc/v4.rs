@@ -1,5 +1,7 @@
 //! 3.1.1.
 
+use std::time::Duration;
+
 use rumqttc::{
     AsyncClient, ClientError, ConnectReturnCode, ConnectionError, Event, EventLoop, LastWill, MqttOptions, Outgoing,
     Packet, SubscribeReasonCode, qos,
@@ -47,6 +49,7 @@ fn open(request: &Request) -> (AsyncClient, EventLoop) {
     let mut options = MqttOptions::new(&request.client_id, &request.host, request.port);
     options.set_clean_session(request.clean);
     options.set_max_packet_size(PACKET_BYTES_MAX, PACKET_BYTES_MAX);
+    options.set_keep_alive(Duration::from_secs(request.keep_alive));
     if let Some(user) = &request.user {
         options.set_credentials(user, &request.password);
     }

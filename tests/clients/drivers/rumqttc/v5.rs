@@ -1,5 +1,7 @@
 //! 5.0.
 
+use std::time::Duration;
+
 use rumqttc::Outgoing;
 use rumqttc::v5::mqttbytes::qos;
 use rumqttc::v5::mqttbytes::v5::{
@@ -50,6 +52,7 @@ fn open(request: &Request) -> (AsyncClient, EventLoop) {
     options.set_clean_start(request.clean);
     options.set_session_expiry_interval(Some(request.expiry));
     options.set_max_packet_size(Some(PACKET_BYTES_MAX));
+    options.set_keep_alive(Duration::from_secs(request.keep_alive));
     if let Some(user) = &request.user {
         options.set_credentials(user, &request.password);
     }

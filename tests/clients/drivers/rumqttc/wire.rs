@@ -36,6 +36,8 @@ pub struct Request {
     pub clean: bool,
     #[serde(default)]
     pub expiry: u32,
+    #[serde(default)]
+    pub keep_alive: u64,
     pub user: Option<String>,
     #[serde(default)]
     pub password: String,
