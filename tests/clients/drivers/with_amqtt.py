@@ -1,6 +1,8 @@
 """amqtt's client: 3.1.1 on an asyncio event loop."""
 
 import asyncio
+import contextlib
+import ssl
 from urllib.parse import quote
 
 from amqtt.client import ClientConfig, MQTTClient
@@ -47,7 +49,9 @@ class Amqtt(Connection):
         await self.client.publish(topic, payload, qos=qos, retain=retain)
 
     async def disconnect(self):
-        await self.client.disconnect()
+        # What was on its way when TLS was closed is an error to Python's TLS, not to MQTT.
+        with contextlib.suppress(ssl.SSLError):
+            await self.client.disconnect()
         self.reading.cancel()
 
 

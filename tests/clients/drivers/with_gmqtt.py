@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import contextlib
 import ssl
 
 import gmqtt
@@ -86,7 +87,9 @@ class Gmqtt(Connection):
         await self.client._persistent_storage.wait_empty()
 
     async def disconnect(self):
-        await self.client.disconnect()
+        # What was on its way when TLS was closed is an error to Python's TLS, not to MQTT.
+        with contextlib.suppress(ssl.SSLError):
+            await self.client.disconnect()
 
 
 main(Gmqtt)
