@@ -24,13 +24,16 @@ run: build ## compile it if needed, and serve on config/heraldmq.toml until Ctrl
 
 test: test-rust test-clients ## every test: the crate's own, then real MQTT clients against the program
 
-test-rust: tools
+test-rust: tools ## the crate's own tests alone
 	@.ci/cache restore debug
 	$(ROCKSDB) if $(CARGO) nextest --version >/dev/null 2>&1; \
 	then $(CARGO) test --locked --doc && $(CARGO) nextest run --locked --no-fail-fast; \
 	else $(CARGO) test --locked --no-fail-fast; fi
 
-test-clients: tools
+test-clients: tools ## the real MQTT clients alone
+	@.ci/cache restore debug
+	$(ROCKSDB) $(CARGO) build --locked --bin heraldmq --example with_rumqttc
+	@installed=$$(.ci/clients); python3 tests/clients/run.py --installed "$$installed"
 
 check: tools ## formatting and lints
 	$(CARGO) fmt --check

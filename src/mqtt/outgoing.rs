@@ -184,7 +184,8 @@ fn put_ack(first: u8, ack: Ack, peer: &Peer, out: &mut Out) {
     }
 }
 
-/// DISCONNECT; the Reason String is left out where it does not fit [MQTT-3.14.2-3].
+/// DISCONNECT; the Reason String is left out where it does not fit [MQTT-3.14.2-3]. A Property Length of 0 is written
+/// though it may be omitted: rumqttc takes a DISCONNECT without it for one that has not arrived whole.
 fn put_disconnect(reason: ReasonCode, reason_string: Option<&str>, peer: &Peer, out: &mut Out) {
     if let Some(text) = reason_string
         && put_fitting(&codec::disconnect_with_reason_string(reason, text), peer, out)
@@ -193,7 +194,7 @@ fn put_disconnect(reason: ReasonCode, reason_string: Option<&str>, peer: &Peer, 
     }
     match reason {
         ReasonCode::Success => put_fitting(&[0xE0, 0], peer, out),
-        reason => put_fitting(&[0xE0, 1, reason as u8], peer, out),
+        reason => put_fitting(&[0xE0, 2, reason as u8, 0], peer, out),
     };
 }
 

@@ -98,10 +98,10 @@ fn mqtt_3_8_4_6_suback_and_unsuback_have_a_code_per_filter() {
 fn mqtt_3_14_2_3_disconnect_says_its_reason_and_drops_a_string_that_does_not_fit() {
     let of = |reason, text: Option<&str>| Outgoing::Disconnect { reason, reason_string: text.map(Box::from) };
     assert_eq!(to_5(&of(ReasonCode::Success, None)), [0xE0, 0]);
-    assert_eq!(to_5(&of(ReasonCode::ServerShuttingDown, None)), [0xE0, 1, 0x8B]);
-    assert_eq!(to_5(&of(ReasonCode::BadAuthenticationMethod, Some("no"))), [0xE0, 1, 0x8C]);
+    assert_eq!(to_5(&of(ReasonCode::ServerShuttingDown, None)), [0xE0, 2, 0x8B, 0]);
+    assert_eq!(to_5(&of(ReasonCode::BadAuthenticationMethod, Some("no"))), [0xE0, 2, 0x8C, 0]);
     let small = Peer { maximum_packet_size: 8, ..peer(ProtocolVersion::V5) };
-    assert_eq!(sent(&of(ReasonCode::ProtocolError, Some("no")), &small), [0xE0, 1, 0x82]);
+    assert_eq!(sent(&of(ReasonCode::ProtocolError, Some("no")), &small), [0xE0, 2, 0x82, 0]);
     assert!(to_311(&of(ReasonCode::ProtocolError, None)).is_empty());
 }
 

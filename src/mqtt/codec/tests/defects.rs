@@ -110,9 +110,9 @@ fn d7_a_disconnect_never_loses_its_reason() {
     packet.write(&mut buffer).expect("written");
     assert_eq!(&buffer[..], [0xE0, 0]);
     let reason = ReasonCode::ServerShuttingDown;
-    assert_eq!(sent(&Outgoing::Disconnect { reason, reason_string: None }), [0xE0, 1, 0x8B]);
+    assert_eq!(sent(&Outgoing::Disconnect { reason, reason_string: None }), [0xE0, 2, 0x8B, 0]);
     let too_long = Some("x".repeat(70_000).into());
-    assert_eq!(sent(&Outgoing::Disconnect { reason, reason_string: too_long }), [0xE0, 1, 0x8B]);
+    assert_eq!(sent(&Outgoing::Disconnect { reason, reason_string: too_long }), [0xE0, 2, 0x8B, 0]);
 }
 
 #[test]

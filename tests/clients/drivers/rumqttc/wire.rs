@@ -1,0 +1,154 @@
+//! The lines.
+
+use std::io::Write as _;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verb {
+    Connect,
+    Subscribe,
+    Unsubscribe,
+    Publish,
+    Disconnect,
+}
+
+/// Every request; what a verb does not have is empty.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Request {
+    pub id: u64,
+    #[serde(rename = "do")]
+    pub verb: Verb,
+    pub name: String,
+    #[serde(default)]
+    pub host: String,
+    #[serde(default)]
+    pub port: u16,
+    #[serde(default)]
+    pub version: u8,
+    #[serde(default)]
+    pub client_id: String,
+    #[serde(default)]
+    pub clean: bool,
+    #[serde(default)]
+    pub expiry: u32,
+    #[serde(default)]
+    pub keep_alive: u64,
+    pub user: Option<String>,
+    #[serde(default)]
+    pub password: String,
+    pub will: Option<Will>,
+    #[serde(default)]
+    pub filter: String,
+    #[serde(default)]
+    pub topic: String,
+    #[serde(default)]
+    payload: String,
+    #[serde(default)]
+    pub qos: u8,
+    #[serde(default)]
+    pub retain: bool,
+    pub properties: Option<Properties>,
+}
+
+impl Request {
+    pub fn payload(&self) -> Vec<u8> {
+        STANDARD.decode(&self.payload).expect("a payload is base64")
+    }
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct Will {
+    pub topic: String,
+    pub payload: String,
+    pub qos: u8,
+    pub retain: bool,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Properties {
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub user: Vec<(String, String)>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub response_topic: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    correlation: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content_type: Option<String>,
+}
+
+impl Properties {
+    pub fn correlation(&self) -> Option<Vec<u8>> {
+        self.correlation.as_ref().map(|text| STANDARD.decode(text).expect("correlation data is base64"))
+    }
+
+    pub fn set_correlation(&mut self, data: Option<&[u8]>) {
+        self.correlation = data.map(|data| STANDARD.encode(data));
+    }
+}
+
+/// A message that arrived.
+pub struct Message {
+    pub topic: String,
+    pub payload: Vec<u8>,
+    pub qos: u8,
+    pub retain: bool,
+    pub properties: Properties,
+}
+
+impl Message {
+    pub fn event(&self, name: &str) -> Value {
+        json!({
+            "event": "message",
+            "name": name,
+            "topic": self.topic,
+            "payload": STANDARD.encode(&self.payload),
+            "qos": self.qos,
+            "retain": self.retain,
+            "properties": self.properties,
+        })
+    }
+}
+
+/// Why not, with the reason code if there is one.
+#[derive(Debug)]
+pub struct Refused {
+    pub text: String,
+    pub code: Option<u8>,
+}
+
+impl Refused {
+    pub fn new(text: impl ToString) -> Self {
+        Self { text: text.to_string(), code: None }
+    }
+}
+
+pub type Outcome = Result<Value, Refused>;
+
+#[derive(Serialize)]
+pub struct Answer {
+    id: u64,
+    ok: bool,
+    #[serde(flatten)]
+    rest: Value,
+}
+
+impl Answer {
+    pub fn new(id: u64, outcome: Outcome) -> Self {
+        match outcome {
+            Ok(rest) => Self { id, ok: true, rest },
+            Err(refused) => Self { id, ok: false, rest: json!({ "error": refused.text, "code": refused.code }) },
+        }
+    }
+}
+
+pub fn say(line: &impl Serialize) {
+    let mut text = serde_json::to_vec(line).expect("what is said is plain data");
+    text.push(b'\n');
+    let mut out = std::io::stdout().lock();
+    out.write_all(&text).and_then(|()| out.flush()).expect("somebody listens");
+}
