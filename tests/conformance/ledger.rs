@@ -14,131 +14,6 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use shown::{Test, cited, tests_below};
 
-/// Statements that no test shows yet. The list may only shrink: what a test shows has to leave it.
-const NOT_YET: &[&str] = &[
-    "MQTT-2.2.1-6",
-    "MQTT-3.1.2-4",
-    "MQTT-3.1.2-6",
-    "MQTT-3.1.2-7",
-    "MQTT-3.1.2-14",
-    "MQTT-3.1.2-15",
-    "MQTT-3.1.2-25",
-    "MQTT-3.1.2-27",
-    "MQTT-3.1.3-2",
-    "MQTT-3.1.3-5",
-    "MQTT-3.1.3-6",
-    "MQTT-3.1.3-7",
-    "MQTT-3.1.3-10",
-    "MQTT-3.1.4-4",
-    "MQTT-3.1.4-6",
-    "MQTT-3.2.0-1",
-    "MQTT-3.2.0-2",
-    "MQTT-3.2.2-1",
-    "MQTT-3.2.2-2",
-    "MQTT-3.2.2-7",
-    "MQTT-3.2.2-10",
-    "MQTT-3.2.2-19",
-    "MQTT-3.2.2-20",
-    "MQTT-3.2.2-22",
-    "MQTT-4.12.0-6",
-    "MQTT-4.12.1-2",
-    "MQTT3-1.5.3-1",
-    "MQTT3-1.5.3-2",
-    "MQTT3-1.5.3-3",
-    "MQTT3-2.2.2-1",
-    "MQTT3-2.2.2-2",
-    "MQTT3-2.3.1-1",
-    "MQTT3-2.3.1-4",
-    "MQTT3-2.3.1-5",
-    "MQTT3-2.3.1-6",
-    "MQTT3-2.3.1-7",
-    "MQTT3-3.1.0-2",
-    "MQTT3-3.1.2-1",
-    "MQTT3-3.1.2-2",
-    "MQTT3-3.1.2-3",
-    "MQTT3-3.1.2-5",
-    "MQTT3-3.1.2-6",
-    "MQTT3-3.1.2-7",
-    "MQTT3-3.1.2-8",
-    "MQTT3-3.1.2-10",
-    "MQTT3-3.1.2-12",
-    "MQTT3-3.1.2-16",
-    "MQTT3-3.1.2-17",
-    "MQTT3-3.1.2-24",
-    "MQTT3-3.1.3-2",
-    "MQTT3-3.1.3-5",
-    "MQTT3-3.1.3-6",
-    "MQTT3-3.1.3-9",
-    "MQTT3-3.1.4-1",
-    "MQTT3-3.1.4-2",
-    "MQTT3-3.1.4-3",
-    "MQTT3-3.1.4-4",
-    "MQTT3-3.1.4-5",
-    "MQTT3-3.2.0-1",
-    "MQTT3-3.2.2-1",
-    "MQTT3-3.2.2-2",
-    "MQTT3-3.2.2-3",
-    "MQTT3-3.2.2-5",
-    "MQTT3-3.2.2-6",
-    "MQTT3-3.3.1-1",
-    "MQTT3-3.3.1-2",
-    "MQTT3-3.3.1-3",
-    "MQTT3-3.3.1-4",
-    "MQTT3-3.3.1-5",
-    "MQTT3-3.3.1-6",
-    "MQTT3-3.3.1-7",
-    "MQTT3-3.3.1-8",
-    "MQTT3-3.3.1-9",
-    "MQTT3-3.3.1-10",
-    "MQTT3-3.3.1-11",
-    "MQTT3-3.3.1-12",
-    "MQTT3-3.3.2-1",
-    "MQTT3-3.3.2-2",
-    "MQTT3-3.3.2-3",
-    "MQTT3-3.3.4-1",
-    "MQTT3-3.3.5-1",
-    "MQTT3-3.6.1-1",
-    "MQTT3-3.8.1-1",
-    "MQTT3-3.8.3-4",
-    "MQTT3-3.8.4-1",
-    "MQTT3-3.8.4-2",
-    "MQTT3-3.8.4-3",
-    "MQTT3-3.8.4-4",
-    "MQTT3-3.8.4-5",
-    "MQTT3-3.8.4-6",
-    "MQTT3-3.9.3-1",
-    "MQTT3-3.9.3-2",
-    "MQTT3-3.10.1-1",
-    "MQTT3-3.10.4-1",
-    "MQTT3-3.10.4-2",
-    "MQTT3-3.10.4-3",
-    "MQTT3-3.10.4-4",
-    "MQTT3-3.10.4-5",
-    "MQTT3-3.10.4-6",
-    "MQTT3-3.12.4-1",
-    "MQTT3-3.14.1-1",
-    "MQTT3-3.14.4-3",
-    "MQTT3-4.1.0-1",
-    "MQTT3-4.1.0-2",
-    "MQTT3-4.3.1-1",
-    "MQTT3-4.3.2-1",
-    "MQTT3-4.3.2-2",
-    "MQTT3-4.3.3-1",
-    "MQTT3-4.3.3-2",
-    "MQTT3-4.4.0-1",
-    "MQTT3-4.5.0-1",
-    "MQTT3-4.6.0-5",
-    "MQTT3-4.6.0-6",
-    "MQTT3-4.7.1-1",
-    "MQTT3-4.7.2-1",
-    "MQTT3-4.7.3-1",
-    "MQTT3-4.7.3-2",
-    "MQTT3-4.7.3-3",
-    "MQTT3-4.7.3-4",
-    "MQTT3-7.0.0-2",
-    "MQTT3-7.1.1-1",
-];
-
 /// How the broker stands to a statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -241,18 +116,9 @@ fn every_row_says_who_owns_it_and_why_it_is_not_obeyed() {
 #[test]
 fn what_is_obeyed_is_shown_by_a_test() {
     let shown = shown();
-    let unshown =
-        |id: &String, row: &Row| row.is == Is::Conform && !shown.contains(id) && !NOT_YET.contains(&id.as_str());
+    let unshown = |id: &String, row: &Row| row.is == Is::Conform && !shown.contains(id);
     let broken: Vec<_> = rows().into_iter().filter(|(id, row)| unshown(id, row)).map(|(id, _)| id).collect();
     check("no test shows", &broken);
-}
-
-#[test]
-fn the_list_of_what_is_not_shown_yet_only_shrinks() {
-    let (rows, shown) = (rows(), shown());
-    let owed = |id: &str| rows.get(id).is_some_and(|row| row.is == Is::Conform) && !shown.contains(id);
-    let broken: Vec<_> = NOT_YET.iter().filter(|id| !owed(id)).map(|id| (*id).to_owned()).collect();
-    check("strike from NOT_YET", &broken);
 }
 
 #[test]

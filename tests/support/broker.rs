@@ -40,8 +40,7 @@ CEkCH3tklHHjxObfzg9UKL201ED3ZqX4kdXb93HmQL0=
 ";
 
 /// Nobody may do anything below `forbidden/`, and only subscribe below `read-only/`.
-const RULES: &str =
-    "deny both forbidden/#\ndeny publish read-only/#\nallow both #\nallow both $a/#\nallow both $heraldry/#\nallow subscribe $SYS/#\n";
+const RULES: &str = "deny both forbidden/#\ndeny publish read-only/#\nallow both #\nallow both $a/#\nallow both $heraldry/#\nallow subscribe $SYS/#\n";
 
 /// What every broker here is told, table by table, unless its own configuration has that table.
 const TABLES: &[(&str, &str)] = &[
