@@ -358,6 +358,9 @@ impl World {
 
     fn owe(&mut self, owed: Owed, refusable: bool) {
         self.owed.push_back(Waits { owed, refusable });
+        let unanswered = self.owed.iter().filter(|waits| waits.refusable).count();
+        let bound = usize::from(self.limits.receive_maximum);
+        assert!(!self.version.is_v5() || unanswered <= bound, "{unanswered} unanswered, whatever the client does");
     }
 
     /// Reads what was written as the client would.
