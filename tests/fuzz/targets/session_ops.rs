@@ -257,6 +257,7 @@ impl World {
         match &owed {
             Owed::Transmit(packet_id) => self.outgoing.may_transmit(*packet_id),
             Owed::Release(packet_id) => self.outgoing.may_release(*packet_id),
+            Owed::Finish(packet_id) => self.outgoing.finished(*packet_id),
             Owed::Accepted { receipt, reason } if reason.is_failure() && receipt.qos() == QoS::ExactlyOnce => {
                 self.incoming.refused(receipt.packet_id());
             }

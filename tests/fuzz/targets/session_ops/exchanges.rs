@@ -21,6 +21,8 @@ enum Stage {
     Received,
     /// PUBREL may go out, or did.
     Release,
+    /// The client said PUBCOMP; the identifier is taken until that is saved.
+    Finished,
 }
 
 #[derive(Debug)]
@@ -78,7 +80,11 @@ impl Outgoing {
     }
 
     fn assert_quota(&self) {
-        let taken = self.exchanges.values().filter(|exchange| exchange.stage != Stage::Repeat).count();
+        let taken = self
+            .exchanges
+            .values()
+            .filter(|exchange| !matches!(exchange.stage, Stage::Repeat | Stage::Finished))
+            .count();
         assert!(taken <= self.window, "{taken} exchanges in a window of {}", self.window);
     }
 
@@ -91,7 +97,9 @@ impl Outgoing {
                 assert!(before.is_none(), "{packet_id:?} is in use by {before:?}");
                 self.assert_quota();
             }
-            Change::Done { ticket } => self.exchanges.retain(|_, exchange| exchange.ticket != ticket),
+            Change::Done { ticket } => {
+                self.exchanges.retain(|_, exchange| exchange.ticket != ticket || exchange.stage == Stage::Finished);
+            }
             _ => {}
         }
     }
@@ -109,6 +117,12 @@ impl Outgoing {
         let exchange = self.exchanges.get_mut(&id).expect("PUBCOMP before PUBREL counts for nothing");
         assert_eq!(exchange.stage, Stage::Received);
         exchange.stage = Stage::Release;
+    }
+
+    /// The PUBCOMP is saved.
+    pub fn finished(&mut self, id: PacketId) {
+        let exchange = self.exchanges.remove(&id);
+        assert_eq!(exchange.map(|exchange| exchange.stage), Some(Stage::Finished), "{id:?}");
     }
 
     /// A PUBREL reached the client.
@@ -141,6 +155,10 @@ impl Outgoing {
     pub fn answered(&mut self, kind: u8, id: PacketId, is_failure: bool) {
         let Some(exchange) = self.exchanges.get_mut(&id) else { return };
         match (kind, exchange.qos, exchange.stage) {
+            (7, _, Stage::Release) if exchange.ticket != Ticket::NONE => {
+                exchange.stage = Stage::Finished;
+                return;
+            }
             (4, QoS::AtLeastOnce, Stage::Published) | (7, _, Stage::Release) => {}
             (5, QoS::ExactlyOnce, Stage::Published) if is_failure => {}
             (5, QoS::ExactlyOnce, Stage::Published) => {
