@@ -41,6 +41,13 @@ check: tools ## formatting and lints
 	@.ci/cache restore debug
 	$(ROCKSDB) $(CARGO) clippy --locked --all-targets -- -D warnings
 
+# mosquitto is started from here, on a port of its own: its system service is not needed and not touched.
+bench: tools ## CPU for a message and memory for a connection, next to a minimal relay and mosquitto; QUICK=1 takes a minute
+	@PATH=$$PATH:/usr/sbin .ci/need mosquitto=mosquitto
+	@.ci/cache restore release
+	$(ROCKSDB) $(CARGO) bench --locked --bench brokers -- $(if $(QUICK),--quick)
+	@.ci/cache save release
+
 clean: ## remove what was compiled here; the cache stays
 	$(CARGO) clean
 

@@ -15,7 +15,7 @@ use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject;
 
 use super::load::Target;
-use super::process;
+use super::process::{self, Syscalls};
 
 /// Messages that may be unacknowledged for one client: above what any scenario has outstanding, for every broker alike.
 const INFLIGHT_MAX: usize = 1000;
@@ -142,7 +142,8 @@ impl Broker {
 
     fn wait_until_it_listens(&mut self) -> Result<()> {
         let until = Instant::now() + START_TIMEOUT;
-        while TcpStream::connect(self.address).is_err() {
+        let tls = self.tls.as_ref().map_or(self.address, |target| target.address);
+        while TcpStream::connect(self.address).and_then(|_| TcpStream::connect(tls)).is_err() {
             if let Some(status) = self.child.as_mut().map(Child::try_wait).transpose()?.flatten() {
                 bail!("it ended: {status}");
             }
@@ -168,6 +169,10 @@ impl Broker {
 
     pub fn user_and_system(&self) -> Result<Option<(u64, u64)>> {
         self.pid.map(process::user_and_system).transpose()
+    }
+
+    pub fn count_syscalls(&self) -> Option<Syscalls> {
+        Syscalls::count(self.pid?)
     }
 
     pub fn resident(&self) -> Result<Option<u64>> {

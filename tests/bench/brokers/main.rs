@@ -48,6 +48,9 @@ struct Arguments {
     /// Rounds of each traffic scenario
     #[arg(long)]
     rounds: Option<usize>,
+    /// Count system calls even if quick; needs `perf` and the right to use it
+    #[arg(long)]
+    syscalls: bool,
     /// Where to write one JSON file for each scenario
     #[arg(long, value_name = "DIRECTORY", default_value = "target/bench")]
     json: PathBuf,
@@ -66,6 +69,8 @@ struct Arguments {
 pub struct Plan {
     quick: bool,
     rounds: Option<usize>,
+    /// Whether system calls are counted, in rounds that are not timed.
+    pub syscalls: bool,
     /// Rounds of each scenario of connections.
     pub connection_rounds: usize,
     /// How many fewer clients than the scenario says.
@@ -78,7 +83,7 @@ impl Plan {
     /// How often each broker has its turn.
     pub fn rounds(&self, pace: Pace) -> usize {
         let usual = match (pace, self.quick) {
-            (Pace::Outstanding(_), true) => 4,
+            (Pace::Outstanding(_), true) => 3,
             (Pace::Outstanding(_), false) => 10,
             (Pace::PerSecond(_), true) => 6,
             (Pace::PerSecond(_), false) => 30,
@@ -118,8 +123,9 @@ fn main() -> Result<()> {
     let plan = Plan {
         quick: arguments.quick,
         rounds: arguments.rounds,
+        syscalls: arguments.syscalls || !arguments.quick,
         connection_rounds: if arguments.quick { 1 } else { 3 },
-        connections_divided_by: if arguments.quick { 4 } else { 1 },
+        connections_divided_by: if arguments.quick { 5 } else { 1 },
         load_core,
     };
     let contestants = contestants(&arguments)?;

@@ -39,7 +39,7 @@ pub fn table(scenario: &Scenario, outcomes: &[Outcome]) {
         .map_or(Vec::new(), |metrics| metrics.iter().map(|metric| metric.name).collect());
     let mut line = format!("  {:<12}", "");
     for name in &names {
-        line += &format!("{name:>22}");
+        line += &format!("{name:>21}");
     }
     println!("{line}{:>10}{:>12}", "x null", "x mosquitto");
     for outcome in outcomes {
@@ -50,7 +50,7 @@ pub fn table(scenario: &Scenario, outcomes: &[Outcome]) {
     }
     for outcome in outcomes.iter().filter(|outcome| ![RELAY, MOSQUITTO].contains(&outcome.broker.as_str())) {
         for aim in scenario.aims {
-            if let Some(reached) = reached(aim, outcome, outcomes) {
+            if let Some(reached) = reached(aim, outcome, outcomes).filter(|value| !value.is_nan()) {
                 println!("{}", verdict(aim, outcome, reached));
             }
         }
@@ -65,7 +65,7 @@ fn row(outcome: &Outcome, metrics: &[Metric], outcomes: &[Outcome]) -> String {
             0 | 1 => number(metric.median()),
             _ => format!("{} ({})", number(metric.median()), number(metric.min())),
         };
-        line += &format!("{cell:>22}");
+        line += &format!("{cell:>21}");
     }
     for (of, width) in [(RELAY, 10), (MOSQUITTO, 12)] {
         let ratio = metrics.first().and_then(|metric| ratio(metric, of, outcomes));

@@ -1,7 +1,7 @@
 //! What is measured, and what the project aims at: a table to add to.
 
 use super::connections::{CONNECT, MEMORY, PING, SUBSCRIBE};
-use super::traffic::CPU;
+use super::traffic::{CPU, SYSCALLS};
 
 /// One line of the benchmark.
 pub struct Scenario {
@@ -77,7 +77,7 @@ pub const SCENARIOS: &[Scenario] = &[
         key: "push-qos1",
         title: "push, QoS 1: 10 publishers to 1000 subscribers, one each, 500 outstanding",
         work: traffic(10, 1000, 1000, 1, SATURATED),
-        aims: &[aim(CPU, 1.30, Unit::Relay), aim(CPU, 0.42, Unit::Mosquitto)],
+        aims: &[aim(CPU, 1.30, Unit::Relay), aim(CPU, 0.42, Unit::Mosquitto), aim(SYSCALLS, 1.06, Unit::Relay)],
     },
     Scenario {
         key: "pairs-qos1",
@@ -89,7 +89,7 @@ pub const SCENARIOS: &[Scenario] = &[
         key: "fan-in-100-qos0",
         title: "fan-in, QoS 0: 100 publishers to 1 subscriber, 500 outstanding",
         work: traffic(100, 1, 1, 0, SATURATED),
-        aims: &[aim(CPU, 1.13, Unit::Relay), aim(CPU, 0.15, Unit::Mosquitto)],
+        aims: &[aim(CPU, 1.13, Unit::Relay), aim(CPU, 0.15, Unit::Mosquitto), aim(SYSCALLS, 1.07, Unit::Relay)],
     },
     Scenario {
         key: "fan-in-100-qos1",
@@ -119,7 +119,7 @@ pub const SCENARIOS: &[Scenario] = &[
         key: "fan-out-qos1",
         title: "fan-out, QoS 1: 1 publisher to 1000 subscribers, 4 messages outstanding",
         work: traffic(1, 1, 1000, 1, SATURATED_FAN),
-        aims: &[aim(CPU, 1.30, Unit::Relay), aim(CPU, 0.21, Unit::Mosquitto)],
+        aims: &[aim(CPU, 1.30, Unit::Relay), aim(CPU, 0.21, Unit::Mosquitto), aim(SYSCALLS, 1.14, Unit::Relay)],
     },
     Scenario {
         key: "push-1000-per-s",
@@ -131,7 +131,7 @@ pub const SCENARIOS: &[Scenario] = &[
         key: "push-5000-per-s",
         title: "push, QoS 1, at 5,000 messages/s",
         work: traffic(10, 1000, 1000, 1, Pace::PerSecond(5_000)),
-        aims: &[aim(CPU, 1.05, Unit::Relay)],
+        aims: &[aim(CPU, 1.05, Unit::Relay), aim(SYSCALLS, 1.06, Unit::Relay)],
     },
     Scenario {
         key: "push-tls-qos1",

@@ -9,6 +9,7 @@ use super::Plan;
 use super::broker::{Broker, Contestant, Workshop};
 use super::load::{Load, PATIENCE};
 use super::measured::{Metric, Outcome, quantile};
+use super::process::Syscalls;
 use super::scenario::{Pace, Traffic};
 
 const CONNECTS_AT_ONCE: usize = 50;
@@ -24,13 +25,17 @@ pub const P50: &str = "p50 µs";
 pub const P99: &str = "p99 µs";
 pub const LOST: &str = "lost";
 pub const USER: &str = "user %";
+pub const SYSCALLS: &str = "syscalls/message";
 
 /// One broker with its clients, and what they measured so far.
 struct Stand {
     broker: Broker,
     stream: Stream,
     slices: Vec<Slice>,
+    /// User and system time when counting began.
     ticks_before: Option<(u64, u64)>,
+    /// Of one message, as the first slice showed.
+    syscalls: Option<f64>,
 }
 
 /// What one slice of time gave.
@@ -48,14 +53,16 @@ pub fn run(traffic: &Traffic, contestants: &[Contestant], plan: &Plan, workshop:
     let taking_part: Vec<&Contestant> = contestants.iter().filter(|one| !traffic.tls || one.has_tls()).collect();
     let mut stands: Vec<Result<Stand>> =
         taking_part.iter().map(|contestant| Stand::new(traffic, contestant, plan, workshop)).collect();
-    // The first round warms up and is not counted.
+    // The first round warms up and is not timed; it may be watched.
     for round in 0..=plan.rounds(traffic.pace) {
         let count = stands.len();
         for i in 0..count {
             let turn = if round % 2 == 0 { i } else { count - 1 - i };
             let stand = &mut stands[turn];
             let Ok(ready) = stand else { continue };
-            if let Err(error) = ready.slice(plan.slice(traffic.pace), round == 0) {
+            let length = plan.slice(traffic.pace);
+            let result = if round == 0 { ready.warm_up(length, plan.syscalls) } else { ready.measure(length) };
+            if let Err(error) = result {
                 *stand = Err(error);
             }
         }
@@ -80,37 +87,46 @@ impl Stand {
         let fan = (traffic.subscribers / traffic.topics) as u64;
         let payload = vec![0; traffic.payload];
         let stream = Stream { load, traffic: traffic.clone(), topics, payload, fan, published: 0, random: Random(1) };
-        Ok(Stand { broker, stream, slices: Vec::new(), ticks_before: None })
+        Ok(Stand { broker, stream, slices: Vec::new(), ticks_before: None, syscalls: None })
     }
 
-    fn slice(&mut self, length: Duration, warm_up: bool) -> Result<()> {
+    fn warm_up(&mut self, length: Duration, watched: bool) -> Result<()> {
+        let syscalls = if watched { self.broker.count_syscalls() } else { None };
+        let slice = self.slice(length)?;
+        self.syscalls = syscalls.and_then(Syscalls::finish).map(|syscalls| syscalls as f64 / slice.delivered as f64);
+        self.ticks_before = self.broker.user_and_system()?;
+        Ok(())
+    }
+
+    fn measure(&mut self, length: Duration) -> Result<()> {
+        let slice = self.slice(length)?;
+        self.slices.push(slice);
+        Ok(())
+    }
+
+    fn slice(&mut self, length: Duration) -> Result<Slice> {
         let cpu_before = self.broker.cpu_ns()?;
         let before = self.stream.load.seen.publish;
         let started = Instant::now();
-        let lost = match self.stream.traffic.pace {
+        match self.stream.traffic.pace {
             Pace::Outstanding(deliveries) => self.stream.with_outstanding(deliveries, started + length)?,
             Pace::PerSecond(rate) => self.stream.at_rate(f64::from(rate), length)?,
-        };
-        let lost = lost + self.stream.drain()?;
+        }
+        let lost = self.stream.drain()?;
         let seconds = started.elapsed().as_secs_f64();
         std::thread::sleep(SETTLE);
         let cpu_after = self.broker.cpu_ns()?;
         let mut latencies = std::mem::take(&mut self.stream.load.seen.latencies);
-        if warm_up {
-            self.ticks_before = self.broker.user_and_system()?;
-            return Ok(());
-        }
         let delivered = self.stream.load.seen.publish - before;
         ensure!(delivered > 0, "nothing was delivered");
-        self.slices.push(Slice {
+        Ok(Slice {
             cpu_ns: cpu_before.zip(cpu_after).map(|(before, after)| after - before),
             delivered,
             lost,
             seconds,
             p50_ns: quantile(&mut latencies, 0.5),
             p99_ns: quantile(&mut latencies, 0.99),
-        });
-        Ok(())
+        })
     }
 
     fn metrics(self) -> Result<Vec<Metric>> {
@@ -125,6 +141,7 @@ impl Stand {
         Ok(vec![
             of(CPU, |slice| slice.cpu_ns.map_or(f64::NAN, |ns| ns as f64 / 1000.0 / slice.delivered as f64)),
             Metric { name: USER, rounds: vec![user] },
+            Metric { name: SYSCALLS, rounds: vec![self.syscalls.unwrap_or(f64::NAN)] },
             of(RATE, |slice| slice.delivered as f64 / slice.seconds),
             of(P50, |slice| slice.p50_ns / 1000.0),
             of(P99, |slice| slice.p99_ns / 1000.0),
@@ -159,9 +176,9 @@ impl Stream {
         self.load.publish(client, self.traffic.qos, &self.topics[topic], &mut self.payload, stamp);
     }
 
-    /// Keeps so many deliveries outstanding until the time is over. Returns how many were lost.
-    fn with_outstanding(&mut self, deliveries: u64, until: Instant) -> Result<u64> {
-        let (mut due, mut lost) = (self.load.seen.publish, 0);
+    /// Keeps so many deliveries outstanding until the time is over, or nothing comes any more.
+    fn with_outstanding(&mut self, deliveries: u64, until: Instant) -> Result<()> {
+        let mut due = self.load.seen.publish;
         while Instant::now() < until {
             let stamp = self.load.now();
             while due + self.fan <= self.load.seen.publish + deliveries {
@@ -169,16 +186,15 @@ impl Stream {
                 due += self.fan;
             }
             if !self.load.turn_patiently()? {
-                lost += due.saturating_sub(self.load.seen.publish);
-                due = self.load.seen.publish;
+                break;
             }
         }
-        Ok(lost)
+        Ok(())
     }
 
     /// Publishes at the rate, at moments by chance, whether or not the broker keeps up. A message's latency counts from the
     /// moment it was due. Waits by asking again and again: a timer would be late.
-    fn at_rate(&mut self, rate: f64, length: Duration) -> Result<u64> {
+    fn at_rate(&mut self, rate: f64, length: Duration) -> Result<()> {
         let before = (self.published, self.load.seen.publish);
         let mut due = self.load.now();
         let until = due + length.as_nanos() as u64;
@@ -190,7 +206,7 @@ impl Stream {
             }
             self.load.turn(Duration::ZERO)?;
         }
-        Ok(0)
+        Ok(())
     }
 
     /// Waits for what was published to arrive and be acknowledged. Returns how many deliveries did not come.
