@@ -51,7 +51,9 @@ pub fn table(scenario: &Scenario, outcomes: &[Outcome]) {
     for outcome in outcomes.iter().filter(|outcome| ![RELAY, MOSQUITTO].contains(&outcome.broker.as_str())) {
         for aim in scenario.aims {
             if let Some(reached) = reached(aim, outcome, outcomes).filter(|value| !value.is_nan()) {
-                println!("{}", verdict(aim, outcome, reached));
+                let floor = outcomes.iter().find(|other| other.broker == RELAY);
+                let floor = floor.and_then(|floor| self::reached(aim, floor, outcomes));
+                println!("{}", verdict(aim, &outcome.broker, reached, floor));
             }
         }
     }
@@ -99,14 +101,20 @@ fn reached(aim: &Aim, outcome: &Outcome, outcomes: &[Outcome]) -> Option<f64> {
     }
 }
 
-fn verdict(aim: &Aim, outcome: &Outcome, reached: f64) -> String {
+/// The aim, and what became of it. Where not even the relay reaches it, that is said: the brokers compared then differ from
+/// those the aim was set by.
+fn verdict(aim: &Aim, broker: &str, reached: f64, floor: Option<f64>) -> String {
     let (unit, shown) = match aim.unit {
         Unit::One => ("", number(reached)),
         Unit::Relay => (" x null", format!("{reached:.2}")),
         Unit::Mosquitto => (" x mosquitto", format!("{reached:.2}")),
     };
     let word = if reached <= aim.at_most { "met" } else { "missed" };
-    format!("    {}: {} {shown}{unit}, aim {}: {word}", outcome.broker, aim.metric, aim.at_most)
+    let floor = match floor {
+        Some(floor) if aim.unit != Unit::Relay && floor > aim.at_most => format!(" (null itself {floor:.2})"),
+        _ => String::new(),
+    };
+    format!("    {broker}: {} {shown}{unit}, aim {}: {word}{floor}", aim.metric, aim.at_most)
 }
 
 /// Writes the scenario's numbers to `KEY.json` in the directory.
