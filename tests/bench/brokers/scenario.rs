@@ -70,7 +70,7 @@ const fn traffic(publishers: usize, topics: usize, subscribers: usize, qos: u8, 
 /// Deliveries outstanding at saturation.
 const SATURATED: Pace = Pace::Outstanding(500);
 /// Of a fan-out: some messages to all, so that they meet in a connection.
-const SATURATED_FAN: Pace = Pace::Outstanding(3000);
+const SATURATED_FAN: Pace = Pace::Outstanding(4000);
 
 pub const SCENARIOS: &[Scenario] = &[
     Scenario {
@@ -111,13 +111,13 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         key: "fan-out-qos0",
-        title: "fan-out, QoS 0: 1 publisher to 1000 subscribers, 3 messages outstanding",
+        title: "fan-out, QoS 0: 1 publisher to 1000 subscribers, 4 messages outstanding",
         work: traffic(1, 1, 1000, 0, SATURATED_FAN),
         aims: &[aim(CPU, 1.30, Unit::Relay), aim(CPU, 0.21, Unit::Mosquitto)],
     },
     Scenario {
         key: "fan-out-qos1",
-        title: "fan-out, QoS 1: 1 publisher to 1000 subscribers, 3 messages outstanding",
+        title: "fan-out, QoS 1: 1 publisher to 1000 subscribers, 4 messages outstanding",
         work: traffic(1, 1, 1000, 1, SATURATED_FAN),
         aims: &[aim(CPU, 1.30, Unit::Relay), aim(CPU, 0.21, Unit::Mosquitto), aim(SYSCALLS, 1.14, Unit::Relay)],
     },
