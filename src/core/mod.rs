@@ -331,3 +331,6 @@ impl Core {
         self.shared.board.show(usize::from(self.id), &self.counters);
     }
 }
+
+#[cfg(test)]
+mod tests;

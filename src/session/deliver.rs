@@ -89,16 +89,24 @@ impl Session {
         while self.inflight.has_repeats() && self.inflight.has_quota() && self.has_room(desk.out) {
             self.repeat(turn, desk);
         }
-        while let Some(front) = self.feed.front() {
-            let held = front.qos > QoS::AtMostOnce && (self.inflight.has_repeats() || !self.inflight.has_quota());
-            if held || !self.has_room(desk.out) {
-                break;
-            }
+        while self.may_send_next() && self.has_room(desk.out) {
             if let Some(waiting) = self.feed.pop() {
                 self.send(waiting, None, turn, desk);
             }
         }
         self.read_on(desk);
+    }
+
+    /// Whether something waits that the window lets through.
+    fn may_send_next(&self) -> bool {
+        let lets_through = |qos| qos == QoS::AtMostOnce || !self.inflight.has_repeats() && self.inflight.has_quota();
+        self.feed.front().is_some_and(|front| lets_through(front.qos))
+    }
+
+    /// Whether something waits for nothing but room in the out buffer: then [`Session::handle_drained`] is to be called
+    /// once there is some.
+    pub fn waits_for_room(&self) -> bool {
+        self.inflight.has_repeats() && self.inflight.has_quota() || self.may_send_next()
     }
 
     fn has_room(&self, out: &Out) -> bool {

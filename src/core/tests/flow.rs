@@ -1,0 +1,122 @@
+//! Bytes out and in where buffers are full.
+
+use super::*;
+use crate::net::websocket::WebSocket;
+
+fn small() -> Limits {
+    Limits { out_bytes_max: 1000, ..Limits::default() }
+}
+
+fn narrow() -> Bench {
+    Bench::new(Memory::instant(Bounds::default()), small(), 900)
+}
+
+const RETAINED: usize = 40;
+
+/// Retained messages of about 100 bytes each, and a client that wants them all.
+fn wanting(bench: &mut Bench) -> Line {
+    let mut publisher = bench.open(0, "publisher", 0);
+    for number in 0..RETAINED {
+        publisher.send(&publish(0x31, &format!("r/{number}"), &"x".repeat(90)));
+        bench.settle(&[&publisher]);
+    }
+    let mut line = bench.open(0, "c", 0);
+    line.send(&subscribe("r/+", 0));
+    line
+}
+
+/// Reads as long as anything comes, and tells the core each time that there is room.
+fn read_all(bench: &mut Bench, line: &mut Line) -> Vec<u8> {
+    let mut all = Vec::new();
+    loop {
+        bench.turn(0, &[line]);
+        bench.turn(0, &[]);
+        let bytes = line.read();
+        if bytes.is_empty() {
+            return all;
+        }
+        all.extend(bytes);
+    }
+}
+
+fn times(bytes: &[u8], wanted: &str) -> usize {
+    bytes.windows(wanted.len()).filter(|window| *window == wanted.as_bytes()).count()
+}
+
+#[test]
+fn what_was_held_back_goes_on_however_little_was_written_last() {
+    let mut bench = narrow();
+    let mut line = wanting(&mut bench);
+    let bytes = read_all(&mut bench, &mut line);
+    assert_eq!(times(&bytes, &"x".repeat(90)), RETAINED);
+}
+
+#[test]
+fn a_client_is_read_again_however_little_was_written_last() {
+    let mut bench = narrow();
+    let mut line = bench.open(0, "c", 0);
+    const PINGS: usize = 2000;
+    let mut unsent = [0xC0, 0].repeat(PINGS);
+    let mut answered = 0;
+    for _ in 0..200 {
+        let count = line.far.write(&unsent).unwrap_or(0);
+        unsent.drain(..count);
+        if unsent.is_empty() || count == 0 {
+            answered += line.read().len() / 2;
+        }
+        bench.turn(0, &[&line]);
+        bench.turn(0, &[]);
+    }
+    assert_eq!(answered, PINGS);
+}
+
+/// Unframes what a server sends: no mask, lengths below 65,536.
+fn unframed(mut bytes: &[u8]) -> Vec<u8> {
+    let mut all = Vec::new();
+    while let [_, length, rest @ ..] = bytes {
+        let (length, rest) = match (*length, rest) {
+            (126, [high, low, rest @ ..]) => (usize::from(u16::from_be_bytes([*high, *low])), rest),
+            (length, rest) => (usize::from(length), rest),
+        };
+        all.extend_from_slice(&rest[..length.min(rest.len())]);
+        bytes = rest.get(length..).unwrap_or_default();
+    }
+    all
+}
+
+/// A masked binary frame, the mask being zero.
+fn frame(payload: &[u8]) -> Vec<u8> {
+    assert!(payload.len() < 126);
+    [&[0x82, 0x80 | payload.len() as u8, 0, 0, 0, 0][..], payload].concat()
+}
+
+#[test]
+fn what_came_while_a_layer_waited_to_be_written_is_written_behind_it() {
+    const REQUEST: &[u8] = b"GET /mqtt HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+        Sec-WebSocket-Protocol: mqtt\r\n\r\n";
+    let mut bench = narrow();
+    let mut line = bench.connect_over(0, Layers::Ws(Box::new(WebSocket::new("/mqtt".into()))));
+    line.send(REQUEST);
+    bench.turn(0, &[&line]);
+    assert!(line.read().starts_with(b"HTTP/1.1 101 "));
+    line.send(&frame(&connect("c", 0, 0, &[])));
+    line.send(&frame(&subscribe("t", 0)));
+    bench.turn(0, &[&line]);
+    assert_eq!(unframed(&line.read()).first(), Some(&0x20));
+    let mut publisher = bench.open(0, "publisher", 0);
+    let mut bytes = Vec::new();
+    // More than the wire holds, then a little more while that waits.
+    for number in 0..14 {
+        publisher.send(&publish(0x30, "t", &format!("{number:02}{}", "y".repeat(80))));
+        if number % 4 == 3 || number > 10 {
+            bench.turn(0, &[&publisher]);
+        }
+    }
+    for _ in 0..20 {
+        bytes.extend(line.read());
+        bench.turn(0, &[&line]);
+        bench.turn(0, &[]);
+    }
+    assert_eq!(times(&unframed(&bytes), &"y".repeat(80)), 14);
+}

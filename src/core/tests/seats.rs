@@ -1,0 +1,1 @@
+//! Seats: taking over, leaving, coming back.
