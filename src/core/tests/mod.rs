@@ -99,6 +99,15 @@ impl Bench {
         self.cores[core].turn(&ready, &mut mail, now);
     }
 
+    /// The client is gone, and its core learns it.
+    pub(super) fn vanish(&mut self, line: Line) {
+        let Line { core, slot, far } = line;
+        drop(far);
+        let now = self.now();
+        let ready = Ready { slot, readable: true, writable: true, read_closed: true };
+        self.cores[core].turn(&[ready], &mut Vec::new(), now);
+    }
+
     /// A few turns of both cores, with everything committed.
     pub(super) fn settle(&mut self, lines: &[&Line]) {
         for _ in 0..6 {
