@@ -249,7 +249,7 @@ impl Core {
 
     fn handle_timers(&mut self) {
         let mut due = Vec::new();
-        self.wheel.due(self.now.moment, &mut due);
+        self.wheel.due(self.now.moment, |address| self.clients.has(address), &mut due);
         for (promised, address) in due {
             let Some(client) = self.clients.at(address) else { continue };
             if client.timer != Some(promised) {
