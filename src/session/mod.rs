@@ -117,7 +117,7 @@ pub struct Session {
     proof: Option<Box<Proof>>,
     aliases_in: Option<Box<AliasesIn>>,
     aliases_out: Option<Box<AliasesOut>>,
-    /// Filters as the client wrote them, shared with the index.
+    /// Filters as the client wrote them, shared with the index; in order, to be found.
     subscriptions: Vec<Arc<str>>,
     /// Incoming QoS 2 exchanges.
     received: Received,
@@ -142,6 +142,8 @@ impl Session {
             (true, Some(_)) => Feed::behind(),
         };
         let saved = opening.saved.unwrap_or_default();
+        let mut subscriptions: Vec<Arc<str>> = saved.subscriptions.into_iter().map(|saved| saved.filter).collect();
+        subscriptions.sort_unstable();
         let aliases_max = opening.topic_alias_maximum.min(limits.topic_alias_out_max);
         let mut session = Session {
             peer: opening.peer,
@@ -155,7 +157,7 @@ impl Session {
             aliases_in: None,
             // None at all where the client allows none [MQTT-3.1.2-27].
             aliases_out: (aliases_max > 0).then(|| Box::new(AliasesOut::new(aliases_max))),
-            subscriptions: saved.subscriptions.into_iter().map(|saved| saved.filter).collect(),
+            subscriptions,
             received_earlier: saved.received.iter().copied().collect(),
             received: saved.received.into_iter().collect(),
             unanswered: 0,
