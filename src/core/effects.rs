@@ -5,14 +5,19 @@ use std::sync::Arc;
 use super::client::{Client, Held, Pending, Stage};
 use super::{Core, Mail};
 use crate::broker::index::Interest;
+use crate::broker::retain::Budget;
 use crate::broker::seat::Seat;
 use crate::identity::Ticket;
 use crate::message::Message;
+use crate::metrics::Dropped;
 use crate::mqtt::{Auth, PacketId, QoS, ReasonCode, RetainHandling};
 use crate::session::{Change, Effect, Owed, Reauthentication, SavedSubscription, Taken, Wanted};
 use crate::store::{Recipient, Record};
 use crate::threshold::Challenge;
 use crate::topic::filter::TopicFilter;
+
+/// Levels of retained topics that one SUBSCRIBE may look at: twice as many as there are topics by default.
+const RETAINED_NODES_MAX: usize = 1 << 21;
 
 impl Core {
     /// Performs `effects` in order and leaves the list empty.
@@ -120,7 +125,12 @@ impl Core {
     fn subscribe(&mut self, slot: u32, packet_id: PacketId, wanted: Vec<Wanted>) {
         let Some(seat) = self.seat(slot) else { return };
         let mut records = Vec::new();
-        let taken: Vec<Taken> = wanted.into_iter().map(|one| self.subscribe_one(&seat, one, &mut records)).collect();
+        let room = self.with_session(slot, |session, _, _, _| session.retained_room()).unwrap_or(0);
+        let mut search = Budget { messages: room, nodes: RETAINED_NODES_MAX };
+        let mut taken = Vec::with_capacity(wanted.len());
+        for one in wanted {
+            taken.push(self.subscribe_one(&seat, one, &mut search, &mut records));
+        }
         let mut ticket = self.shared.broker.append(records);
         let mut answer = taken;
         if seat.is_durable() {
@@ -133,7 +143,13 @@ impl Core {
         }
     }
 
-    fn subscribe_one(&mut self, seat: &Arc<Seat>, wanted: Wanted, records: &mut Vec<Record>) -> Taken {
+    fn subscribe_one(
+        &mut self,
+        seat: &Arc<Seat>,
+        wanted: Wanted,
+        search: &mut Budget,
+        records: &mut Vec<Record>,
+    ) -> Taken {
         let refused = |code| Taken { code, subscription: None, new: false, retained: Vec::new() };
         let options = match wanted.verdict {
             Ok(options) => options,
@@ -151,8 +167,8 @@ impl Core {
         // No retained messages for Shared Subscriptions; else Retain Handling decides [MQTT-3.3.1-9] [MQTT-3.3.1-10] [MQTT-3.3.1-11].
         let retained = match wanted.retain_handling {
             _ if filter.share.is_some() => Vec::new(),
-            RetainHandling::Always => self.collect_retained(filter.filter),
-            RetainHandling::IfNew if added.new => self.collect_retained(filter.filter),
+            RetainHandling::Always => self.collect_retained(filter.filter, search),
+            RetainHandling::IfNew if added.new => self.collect_retained(filter.filter, search),
             RetainHandling::IfNew | RetainHandling::Never => Vec::new(),
         };
         let code = match options.qos {
@@ -163,11 +179,16 @@ impl Core {
         Taken { code, subscription: Some((added.filter, options)), new: added.new, retained }
     }
 
-    fn collect_retained(&self, filter: &str) -> Vec<(Arc<Message>, Ticket)> {
+    /// What is beyond the search's budget counts as one message: to count all would cost what the budget saves.
+    fn collect_retained(&mut self, filter: &str, search: &mut Budget) -> Vec<(Arc<Message>, Ticket)> {
         let mut found = Vec::new();
-        self.shared.broker.retained.for_each_match(filter, self.now, |message| {
+        let complete = self.shared.broker.retained.for_each_match(filter, self.now, search, |message| {
             found.push((Arc::clone(message), Ticket::NONE));
         });
+        if !complete {
+            self.count_dropped(Dropped::QueueFull, 1);
+            tracing::debug!(filter, "not all retained messages of a subscription could be collected");
+        }
         found
     }
 

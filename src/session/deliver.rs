@@ -52,8 +52,14 @@ impl Session {
         self.read_on(desk);
     }
 
+    /// Retained messages that may be collected for this client now: what would have to wait beyond them is dropped anyway.
+    pub fn retained_room(&self) -> usize {
+        RETAINED_WAITING_MAX.saturating_sub(self.feed.len() + self.retained_owed)
+    }
+
     /// Retained messages go out behind their SUBACK, or wait like any others.
     pub(super) fn deliver_retained(&mut self, taken: Taken, may: &Permissions, now: Now, desk: &mut Desk<'_>) {
+        self.retained_owed = self.retained_owed.saturating_sub(taken.retained.len());
         let Some((_, options)) = taken.subscription else { return };
         for (message, ticket) in taken.retained {
             let waiting = Waiting {

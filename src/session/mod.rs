@@ -129,6 +129,8 @@ pub struct Session {
     unrecorded: u32,
     inflight: Inflight,
     feed: Feed,
+    /// Retained messages behind SUBACKs that have not left.
+    retained_owed: usize,
 }
 
 impl Session {
@@ -164,6 +166,7 @@ impl Session {
             unrecorded: 0,
             inflight: Inflight::new(window, saved.outgoing),
             feed,
+            retained_owed: 0,
         };
         session.repeat_pubrels(desk);
         session.read_on(desk);

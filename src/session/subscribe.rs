@@ -82,6 +82,7 @@ impl Session {
     /// The broker made the wanted subscriptions: remembers them, and says what is owed.
     pub fn handle_subscribed(&mut self, packet_id: PacketId, taken: Vec<Taken>) -> Owed {
         for one in &taken {
+            self.retained_owed += one.retained.len();
             if let Some((filter, _)) = &one.subscription
                 && let Err(place) = self.place_of(filter)
             {
