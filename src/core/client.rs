@@ -53,6 +53,8 @@ pub(super) struct Client {
 pub(super) struct Flags {
     /// The socket may have more to read than was taken.
     pub(super) readable: bool,
+    /// Whole packets were kept, because there was enough work for one turn: they come before what the socket holds.
+    pub(super) unfinished: bool,
     /// It is on the list to be read again without waiting for an edge.
     pub(super) listed: bool,
     /// The socket did not take everything: an edge will tell when it can.
@@ -176,6 +178,12 @@ impl Client {
             }
             Stage::Closing { .. } => false,
         }
+    }
+
+    /// What it sent and was not looked at yet does not count any more.
+    pub(super) fn forget_kept(&mut self) {
+        self.partial = Vec::new();
+        self.flags.unfinished = false;
     }
 
     /// Bytes that wait to be written.

@@ -60,7 +60,7 @@ impl Core {
         // What it was owed can no longer be said; a QoS 2 message that waits for its commit is still delivered.
         let held = client.pending.drain(..).filter_map(|pending| pending.held).map(|held| *held);
         self.orphans.extend(held);
-        client.partial = Vec::new();
+        client.forget_kept();
         let may_publish_will = farewell.will.as_ref().is_none_or(|will| may_publish(&will.topic, &client.may));
         if let Some(seat) = client.seat.take() {
             self.settle_session(slot, &seat, farewell, may_publish_will);
@@ -219,7 +219,7 @@ impl Core {
         let until = self.now.moment.plus_ms(LINGER_MS);
         if let Some(client) = self.clients.get_mut(slot) {
             client.stage = Stage::Closing { until, shut: false };
-            client.partial = Vec::new();
+            client.forget_kept();
         }
         self.schedule(slot);
         self.touch(slot);

@@ -11,6 +11,13 @@ use crate::mqtt::packet::{Packet, decode};
 use crate::mqtt::{DecodeError, ReasonCode};
 use crate::session::{Ending, Violation};
 
+/// Work that the packets of one client may make in one turn, counted in packets.
+const WORK_MAX: u32 = 1024;
+/// SUBSCRIBE and UNSUBSCRIBE name many filters each, and may go through all retained messages.
+const WORK_OF_FILTERS: u32 = WORK_MAX / 4;
+const SUBSCRIBE: u8 = 8;
+const UNSUBSCRIBE: u8 = 10;
+
 /// What one read gave.
 enum Read {
     Bytes(usize),
@@ -65,6 +72,11 @@ impl Core {
         if !closing && !client.listens() {
             return; // the edge is remembered; `resume_reading` comes back to it
         }
+        if !closing && client.flags.unfinished {
+            self.take_kept(slot);
+            // Behind what is left, if anything is.
+            return self.list(slot);
+        }
         let mut scratch = std::mem::take(&mut self.scratch);
         scratch.resize(SCRATCH_BYTES, 0);
         let read = match client.transport.read(&mut scratch) {
@@ -117,6 +129,11 @@ impl Core {
         self.take_bytes(slot, &plain);
         plain.shrink_to(4 * SCRATCH_BYTES);
         self.plain = plain;
+        // What came before the end counts, and there is no next turn for it.
+        let ends = progress.as_ref().map_or(true, |progress| progress.closed);
+        while ends && self.clients.get(slot).is_some_and(|client| client.flags.unfinished) {
+            self.take_kept(slot);
+        }
         match progress {
             Ok(progress) if progress.closed => self.end_layers(slot, Closed::Lost),
             Ok(_) => {}
@@ -168,14 +185,27 @@ impl Core {
         }
     }
 
-    /// Handles whole packets while the client is listened to; returns how many bytes they took.
+    /// Handles whole packets while the client is listened to, and as many as may be in one turn; returns how many bytes
+    /// they took.
     fn take_packets(&mut self, slot: u32, bytes: &[u8]) -> usize {
-        let mut taken = 0;
+        let (mut taken, mut work) = (0, 0);
+        if let Some(client) = self.clients.get_mut(slot) {
+            client.flags.unfinished = false;
+        }
         while let Some(rest) = bytes.get(taken..).filter(|rest| !rest.is_empty()) {
             let Some(client) = self.clients.get_mut(slot).filter(|client| client.listens()) else { break };
             match frame::split(rest, client.packet_bytes_max()) {
+                Ok(Split::Whole { .. }) if work >= WORK_MAX => {
+                    client.flags.unfinished = true;
+                    self.list(slot);
+                    break;
+                }
                 Ok(Split::Whole { frame, len }) => {
                     taken += len;
+                    work += match frame.first >> 4 {
+                        SUBSCRIBE | UNSUBSCRIBE => WORK_OF_FILTERS,
+                        _ => 1,
+                    };
                     self.handle_frame(slot, frame);
                 }
                 Ok(Split::Incomplete { .. }) => {

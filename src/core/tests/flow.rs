@@ -1,6 +1,7 @@
 //! Bytes out and in where buffers are full.
 
 use super::*;
+use crate::metrics::{Direction, PacketKind};
 use crate::net::websocket::WebSocket;
 
 fn small() -> Limits {
@@ -90,20 +91,41 @@ fn frame(payload: &[u8]) -> Vec<u8> {
     [&[0x82, 0x80 | payload.len() as u8, 0, 0, 0, 0][..], payload].concat()
 }
 
-#[test]
-fn what_came_while_a_layer_waited_to_be_written_is_written_behind_it() {
-    const REQUEST: &[u8] = b"GET /mqtt HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
-        Sec-WebSocket-Protocol: mqtt\r\n\r\n";
-    let mut bench = narrow();
+const REQUEST: &[u8] = b"GET /mqtt HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+    Sec-WebSocket-Protocol: mqtt\r\n\r\n";
+
+/// A client over WebSocket that was let in.
+fn open_websocket(bench: &mut Bench) -> Line {
     let mut line = bench.connect_over(0, Layers::Ws(Box::new(WebSocket::new("/mqtt".into()))));
     line.send(REQUEST);
     bench.turn(0, &[&line]);
     assert!(line.read().starts_with(b"HTTP/1.1 101 "));
     line.send(&frame(&connect("c", 0, 0, &[])));
-    line.send(&frame(&subscribe("t", 0)));
     bench.turn(0, &[&line]);
     assert_eq!(unframed(&line.read()).first(), Some(&0x20));
+    line
+}
+
+#[test]
+fn what_came_before_a_layers_end_counts_however_much_it_is() {
+    let mut bench = Bench::plain();
+    let mut line = open_websocket(&mut bench);
+    line.send(&frame(&publish(0x30, "t", "").repeat(20)).repeat(200));
+    line.send(&frame(&[0xE0, 0]));
+    line.send(&[0x88, 0x80, 0, 0, 0, 0]);
+    bench.turn(0, &[&line]);
+    assert_eq!(bench.count(Metric::Packets(PacketKind::Publish, Direction::Received)), 4000);
+    assert_eq!(bench.count(Metric::ConnectionsClosed(Closed::ByClient)), 1);
+}
+
+#[test]
+fn what_came_while_a_layer_waited_to_be_written_is_written_behind_it() {
+    let mut bench = narrow();
+    let mut line = open_websocket(&mut bench);
+    line.send(&frame(&subscribe("t", 0)));
+    bench.turn(0, &[&line]);
+    assert_eq!(unframed(&line.read()).first(), Some(&0x90));
     let mut publisher = bench.open(0, "publisher", 0);
     let mut bytes = Vec::new();
     // More than the wire holds, then a little more while that waits.
@@ -119,4 +141,27 @@ fn what_came_while_a_layer_waited_to_be_written_is_written_behind_it() {
         bench.turn(0, &[]);
     }
     assert_eq!(times(&unframed(&bytes), &"y".repeat(80)), 14);
+}
+
+#[test]
+fn a_client_with_many_small_packets_does_not_have_the_turn_for_itself() {
+    let mut bench = Bench::plain();
+    let mut line = bench.open(0, "c", 0);
+    let received = Metric::Packets(PacketKind::Publish, Direction::Received);
+    let total = 6000;
+    line.send(&publish(0x30, "t", "").repeat(total));
+    line.send(&subscribe("#", 0));
+    bench.turn(0, &[&line]);
+    assert!(bench.count(received) < 2000, "{} in one turn", bench.count(received));
+    // The end of the stream does not overtake what came before it.
+    line.far.close_write();
+    let mut turns = 1;
+    while bench.cores[0].next_turn() == Some(bench.now().moment) {
+        bench.turn(0, &[]);
+        turns += 1;
+        assert!(turns < 20);
+    }
+    assert_eq!(bench.count(received), total as u64);
+    assert_eq!(bench.count(Metric::Packets(PacketKind::Subscribe, Direction::Received)), 1);
+    assert_eq!(bench.cores[0].connections(), 0);
 }
