@@ -37,6 +37,8 @@ pub(super) struct Client {
     pub(super) pending: VecDeque<Pending>,
     pub(super) seat: Option<Arc<Seat>>,
     pub(super) may: Arc<Permissions>,
+    /// After which reload it was accepted: what it may do was found out since then.
+    pub(super) rules_of: u32,
     /// A re-authentication that is under way.
     pub(super) exchange: Option<Box<Exchange>>,
     /// The authenticated user, to ask again what it may do.
@@ -150,6 +152,7 @@ impl Client {
             pending: VecDeque::new(),
             seat: None,
             may: Arc::clone(&door.nothing),
+            rules_of: 0,
             exchange: None,
             user: None,
             door: Arc::clone(door),

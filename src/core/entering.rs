@@ -95,8 +95,9 @@ impl Core {
                 self.begin(slot, fresh, &claim);
             }
             Seating::Resumed(seat) => self.load(slot, address, client, seat, &claim),
-            Seating::Busy { at, .. } => {
-                self.stage(at.core, Mail::TakeOver { at, clean_start: claim.clean_start, claimant: address });
+            Seating::Busy { at, seat } => {
+                let clean_start = claim.clean_start;
+                self.stage(at.core, Mail::TakeOver { at, seat, clean_start, claimant: address });
                 let claim = Claim { client: Some(client), ..claim };
                 self.wait_for(slot, WaitsFor::Seat(claim));
             }
@@ -198,6 +199,9 @@ impl Core {
         let mut desk = Desk { out: &mut client.out, effects: &mut effects };
         let session = entering.threshold.open(claimed, self.now, &mut desk);
         client.stage = Stage::Open(session);
+        if client.rules_of != self.reloads {
+            self.ask_permissions_of(slot);
+        }
         self.touch(slot);
         self.perform(slot, &mut effects);
         self.spare_effects.push(effects);

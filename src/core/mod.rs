@@ -118,6 +118,8 @@ pub struct Core {
     spare_effects: Vec<Vec<Effect>>,
     shown: Moment,
     sys_due: Moment,
+    /// How often rules or users have changed.
+    reloads: u32,
     stopping: bool,
 }
 
@@ -147,6 +149,7 @@ impl Core {
             spare_effects: Vec::new(),
             shown: now.moment,
             sys_due: now.moment,
+            reloads: 0,
             stopping: false,
             shared,
         }
@@ -155,7 +158,9 @@ impl Core {
     /// Takes a connection in and says its slot. Its bytes are read when the next turn says it is readable.
     pub fn admit(&mut self, transport: Transport, layers: Layers, door: &Arc<Door>, peer: IpAddr) -> u32 {
         let until = self.now.moment.plus_ms(door.connect_timeout_ms);
-        let address = self.clients.insert(Client::new(transport, layers, door, peer, until));
+        let mut client = Client::new(transport, layers, door, peer, until);
+        client.rules_of = self.reloads;
+        let address = self.clients.insert(client);
         self.counters.add(Metric::ConnectionsOpened, 1);
         self.schedule(address.slot);
         address.slot
@@ -182,7 +187,7 @@ impl Core {
         self.now = now;
         self.look_at_the_store();
         for letter in mail.drain(..) {
-            self.handle_letter(letter);
+            self.open_letter(letter);
         }
         let again = std::mem::take(&mut self.again);
         for slot in again {

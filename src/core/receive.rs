@@ -4,7 +4,8 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::client::{Client, Stage};
-use super::{Core, Ready, SCRATCH_BYTES};
+use super::{Core, Mail, Ready, SCRATCH_BYTES};
+use crate::broker::plan::Plan;
 use crate::metrics::{Closed, Direction, Metric};
 use crate::mqtt::frame::{self, Frame, Split};
 use crate::mqtt::packet::{Packet, decode};
@@ -55,14 +56,31 @@ impl Core {
         }
     }
 
-    /// Reads once. A panic while handling the bytes ends this connection and no other.
     fn read(&mut self, slot: u32) {
-        let outcome = catch_unwind(AssertUnwindSafe(|| self.read_once(slot)));
-        if outcome.is_err() {
-            self.counters.add(Metric::CaughtPanics, 1);
+        self.guarded(slot, |core| core.read_once(slot));
+    }
+
+    /// Does `work` for a connection's bytes: a panic ends this connection and no other.
+    fn guarded(&mut self, slot: u32, work: impl FnOnce(&mut Self)) {
+        if catch_unwind(AssertUnwindSafe(|| work(self))).is_err() {
             tracing::error!(core = self.id, slot, "caught a panic while handling a connection: closed it");
+            self.mend();
             self.end(slot, Ending::Lost);
         }
+    }
+
+    /// Handles a letter. A panic takes no more than this letter with it.
+    pub(super) fn open_letter(&mut self, letter: Mail) {
+        if catch_unwind(AssertUnwindSafe(|| self.handle_letter(letter))).is_err() {
+            tracing::error!(core = self.id, "caught a panic while handling a letter");
+            self.mend();
+        }
+    }
+
+    /// A panic was caught: tools that were out of their place are lost.
+    fn mend(&mut self) {
+        self.counters.add(Metric::CaughtPanics, 1);
+        self.plan = Plan::new(self.shared.inboxes.len());
     }
 
     fn read_once(&mut self, slot: u32) {
@@ -157,7 +175,7 @@ impl Core {
     }
 
     /// Takes packets out of the bytes that were kept.
-    pub(super) fn take_kept(&mut self, slot: u32) {
+    fn take_kept(&mut self, slot: u32) {
         let Some(client) = self.clients.get_mut(slot) else { return };
         let mut kept = std::mem::take(&mut client.partial);
         if kept.is_empty() {
@@ -260,7 +278,7 @@ impl Core {
 
     /// Goes on with a client that was not listened to: what was kept first, then what its socket holds.
     pub(super) fn resume_reading(&mut self, slot: u32) {
-        self.take_kept(slot);
+        self.guarded(slot, |core| core.take_kept(slot));
         if let Some(client) = self.clients.get_mut(slot)
             && client.flags.readable
             && client.listens()

@@ -25,3 +25,20 @@ fn no_will_is_published_below_the_brokers_own_topics() {
     assert!(watcher.read().is_empty());
     assert_eq!(bench.count(Metric::MessagesDropped(Dropped::PublishNotAuthorized)), 2);
 }
+
+#[test]
+fn rules_that_change_while_a_client_comes_in_count_for_it() {
+    let mut bench = Bench::new(Memory::manual(Bounds::default()), Limits::default(), 1 << 16);
+    let mut line = bench.enter(0, "c", 60);
+    bench.turn(0, &[&line]);
+    let nothing = Arc::new(Permissions::new(Vec::new(), false));
+    let rules = Rules { anonymous_may: nothing, ..(*bench.door.rules.load_full()).clone() };
+    bench.door.rules.store(Arc::new(rules));
+    bench.shared.inboxes[0].post(Mail::Reloaded);
+    bench.turn(0, &[]);
+    bench.settle(&[&line]);
+    assert_eq!(line.read().first(), Some(&0x20));
+    line.send(&subscribe("t", 0));
+    bench.settle(&[&line]);
+    assert_eq!(line.read().last(), Some(&0x87));
+}

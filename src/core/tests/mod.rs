@@ -2,11 +2,13 @@
 
 mod authority;
 mod flow;
+mod panics;
 mod seats;
 
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::*;
+use crate::auth::{Files, Options as AuthOptions};
 use crate::broker::directory::Directory;
 use crate::broker::index::Index;
 use crate::broker::later::Later;
@@ -39,15 +41,23 @@ impl Bench {
     /// Two cores; each direction of a connection holds `capacity` bytes.
     pub(super) fn new(store: Memory, limits: Limits, capacity: usize) -> Self {
         let store = Arc::new(store);
+        Self::over(Arc::clone(&store) as Arc<dyn Store>, store, limits, capacity)
+    }
+
+    /// The same, with `seen` being what the cores see of the store.
+    pub(super) fn over(seen: Arc<dyn Store>, store: Arc<Memory>, limits: Limits, capacity: usize) -> Self {
         let broker = Arc::new(Broker {
             index: Index::new(),
             retained: Retained::default(),
             directory: Directory::new(),
             later: Later::new(),
-            store: Arc::clone(&store) as Arc<dyn Store>,
+            store: seen,
         });
         let inboxes = (0..2).map(|_| Arc::new(Inbox::new(Wake::silent()))).collect();
-        let shared = Arc::new(Shared { broker, inboxes, auth: None, board: Arc::new(Board::new(2)) });
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let files = Files::read(&AuthOptions { password_file: None, acl_file: None }).unwrap();
+        let auth = Some(Arc::new(Auth::new(files, runtime.handle().clone())));
+        let shared = Arc::new(Shared { broker, inboxes, auth, board: Arc::new(Board::new(2)) });
         let anonymous_may = Arc::new(Permissions::everything());
         let rules = Rules { allow_anonymous: true, methods: Vec::new(), anonymous_may };
         let door = Arc::new(Door::new("bench", Arc::new(rules), Arc::new(limits), 10_000, 8192));
