@@ -1,7 +1,7 @@
 //! Bytes out and in where buffers are full.
 
 use super::*;
-use crate::metrics::{Direction, PacketKind};
+use crate::metrics::{Direction, PacketKind, Qos};
 use crate::net::websocket::WebSocket;
 
 fn small() -> Limits {
@@ -164,4 +164,24 @@ fn a_client_with_many_small_packets_does_not_have_the_turn_for_itself() {
     assert_eq!(bench.count(received), total as u64);
     assert_eq!(bench.count(Metric::Packets(PacketKind::Subscribe, Direction::Received)), 1);
     assert_eq!(bench.cores[0].connections(), 0);
+}
+
+#[test]
+fn what_is_written_is_counted() {
+    let mut bench = Bench::plain();
+    let mut line = bench.open(0, "c", 0);
+    line.send(&subscribe("t", 1));
+    for _ in 0..3 {
+        line.send(&publish(0x30, "t", "x"));
+    }
+    line.send(&[0xC0, 0]);
+    bench.settle(&[&line]);
+    bench.now_ms += 1_000;
+    bench.turn(0, &[]);
+    let sent = |kind| bench.count(Metric::Packets(kind, Direction::Sent));
+    assert_eq!(bench.count(Metric::MessagesDelivered(Qos::AtMostOnce)), 3);
+    assert_eq!(
+        [PacketKind::ConnAck, PacketKind::SubAck, PacketKind::Publish, PacketKind::PingResp].map(sent),
+        [1, 1, 3, 1]
+    );
 }

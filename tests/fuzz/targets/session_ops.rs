@@ -21,7 +21,7 @@ use heraldmq::mqtt::{
     Ack, Out, Packet, PacketId, Peer, ProtocolVersion, PublishView, QoS, ReasonCode, Subscribe, Subscription,
     Unsubscribe, decode,
 };
-use heraldmq::session::{Delivery, Desk, Effect, Ending, Limits, Opening, Owed, Session, Taken};
+use heraldmq::session::{Delivery, Desk, Effect, Ending, Limits, Opening, Owed, Session, Taken, Tally};
 
 use self::exchanges::{Incoming, Outgoing};
 use self::queue::Queue;
@@ -52,6 +52,7 @@ struct World {
     /// Bytes of `out` that the client has seen.
     seen: usize,
     effects: Vec<Effect>,
+    tally: Tally,
     may: Permissions,
     now: Now,
     owed: VecDeque<Waits>,
@@ -91,10 +92,11 @@ impl World {
             subscriptions_max: 2,
             ..Limits::default()
         });
-        let (mut out, mut effects) = (Out::default(), Vec::new());
+        let (mut out, mut effects, mut tally) = (Out::default(), Vec::new(), Tally::default());
         let now = Now::default();
         let opening = opening(version, receive_maximum, maximum_packet_size, is_durable);
-        let session = Session::open(opening, &limits, now, &mut Desk { out: &mut out, effects: &mut effects });
+        let session =
+            Session::open(opening, &limits, now, &mut Desk { out: &mut out, effects: &mut effects, tally: &mut tally });
         Self {
             session,
             version,
@@ -104,6 +106,7 @@ impl World {
             out,
             seen: 0,
             effects,
+            tally,
             may: Permissions::everything(),
             now,
             owed: VecDeque::new(),
@@ -140,7 +143,7 @@ impl World {
     }
 
     fn packet(&mut self, packet: Packet<'_>) {
-        let mut desk = Desk { out: &mut self.out, effects: &mut self.effects };
+        let mut desk = Desk { out: &mut self.out, effects: &mut self.effects, tally: &mut self.tally };
         if let Err(ending) = self.session.handle_packet(packet, &self.may, self.now, &mut desk) {
             if let Ending::Violation(violation) = &ending {
                 let over = violation.reason == ReasonCode::ReceiveMaximumExceeded;
@@ -153,7 +156,7 @@ impl World {
 
     fn deliver(&mut self, message: &Arc<Message>, ticket: Ticket, qos: QoS) {
         let delivery = Delivery { message, ticket, qos, retain: false, subscription_ids: &[] };
-        let mut desk = Desk { out: &mut self.out, effects: &mut self.effects };
+        let mut desk = Desk { out: &mut self.out, effects: &mut self.effects, tally: &mut self.tally };
         self.session.handle_delivery(delivery, &mut Templates::default(), &self.may, self.now, &mut desk);
     }
 
@@ -173,7 +176,7 @@ impl World {
 
     fn page(&mut self) {
         if let Some(page) = self.queue.answer() {
-            let mut desk = Desk { out: &mut self.out, effects: &mut self.effects };
+            let mut desk = Desk { out: &mut self.out, effects: &mut self.effects, tally: &mut self.tally };
             self.session.handle_queue(page, &self.may, self.now, &mut desk);
         }
     }
@@ -181,7 +184,7 @@ impl World {
     fn drain(&mut self) {
         self.out = Out::default();
         self.seen = 0;
-        let mut desk = Desk { out: &mut self.out, effects: &mut self.effects };
+        let mut desk = Desk { out: &mut self.out, effects: &mut self.effects, tally: &mut self.tally };
         self.session.handle_drained(&self.may, self.now, &mut desk);
     }
 
@@ -263,7 +266,7 @@ impl World {
             }
             _ => {}
         }
-        let mut desk = Desk { out: &mut self.out, effects: &mut self.effects };
+        let mut desk = Desk { out: &mut self.out, effects: &mut self.effects, tally: &mut self.tally };
         self.session.handle_durable(owed, &self.may, self.now, &mut desk);
     }
 
@@ -273,7 +276,7 @@ impl World {
         if let Owed::Accepted { receipt, .. } = &owed {
             self.incoming.refused(receipt.packet_id());
         }
-        let mut desk = Desk { out: &mut self.out, effects: &mut self.effects };
+        let mut desk = Desk { out: &mut self.out, effects: &mut self.effects, tally: &mut self.tally };
         if let Err(ending) = self.session.handle_failed(owed, self.now, &mut desk) {
             self.connect_again(&ending);
         }
@@ -283,7 +286,7 @@ impl World {
     fn connect_again(&mut self, how: &Ending) {
         self.look();
         self.out = Out::default();
-        let mut desk = Desk { out: &mut self.out, effects: &mut self.effects };
+        let mut desk = Desk { out: &mut self.out, effects: &mut self.effects, tally: &mut self.tally };
         let nobody = Session::open(
             opening(self.version, self.receive_maximum, self.maximum_packet_size, false),
             &self.limits,
@@ -298,7 +301,7 @@ impl World {
         let saved = self.is_durable.then(|| self.queue.saved());
         self.outgoing.resume(saved.iter().flat_map(|saved| &saved.outgoing));
         self.incoming.resume(saved.iter().flat_map(|saved| &saved.received));
-        let mut desk = Desk { out: &mut self.out, effects: &mut self.effects };
+        let mut desk = Desk { out: &mut self.out, effects: &mut self.effects, tally: &mut self.tally };
         let opening = opening(self.version, self.receive_maximum, self.maximum_packet_size, self.is_durable);
         self.session = Session::open(Opening { saved, ..opening }, &self.limits, self.now, &mut desk);
         self.look();
