@@ -173,14 +173,21 @@ impl Client {
 
     /// Whether packets of the client may be read now.
     pub(super) fn listens(&self) -> bool {
+        self.listens_below(self.unsent_max())
+    }
+
+    /// Whether they may be, `unsent_max` being [`Client::unsent_max`].
+    pub(super) fn listens_below(&self, unsent_max: usize) -> bool {
         match &self.stage {
             Stage::Entering(entering) => matches!(entering.waits_for, WaitsFor::Client),
-            Stage::Open(_) => {
-                self.pending.len() < PENDING_MAX
-                    && self.unsent_bytes() <= self.door.limits.load().out_bytes_max.saturating_mul(2)
-            }
+            Stage::Open(_) => self.pending.len() < PENDING_MAX && self.unsent_bytes() <= unsent_max,
             Stage::Closing { .. } => false,
         }
+    }
+
+    /// Bytes waiting to be written above which nothing more is read.
+    pub(super) fn unsent_max(&self) -> usize {
+        self.door.limits.load().out_bytes_max.saturating_mul(2)
     }
 
     /// What it sent and was not looked at yet does not count any more.

@@ -39,14 +39,13 @@ impl Core {
 
     /// Routes `message`, appends it with `records`, and delivers it: QoS 0 and 1 at once, QoS 2 once it is durable.
     fn publish(&mut self, message: Message, mut records: Vec<Record>) -> (Ticket, ReasonCode, Option<Box<Held>>) {
-        let broker = Arc::clone(&self.shared.broker);
         let message = Arc::new(message);
         let mut reason = ReasonCode::Success;
         if message.retain && !self.retain(&message, &mut records) {
             reason = ReasonCode::QuotaExceeded;
         }
         let mut plan = std::mem::take(&mut self.plan);
-        broker.route(&message, &mut self.routing, &mut plan);
+        self.shared.broker.route(&message, &mut self.routing, &mut plan);
         if plan.matched == 0 {
             self.counters.add(Metric::MessagesUnmatched, 1);
             if reason == ReasonCode::Success {
@@ -60,9 +59,9 @@ impl Core {
             let recipients = std::mem::take(&mut plan.recipients);
             records.push(Record::Enqueue { message: Arc::clone(&message), recipients });
         }
-        let mut ticket = broker.append(records);
+        let mut ticket = self.shared.broker.append(records);
         let mut held = None;
-        if message.qos == QoS::ExactlyOnce && ticket > broker.store.durable() {
+        if message.qos == QoS::ExactlyOnce && ticket > self.shared.broker.store.durable() {
             let by_core = plan.by_core.iter_mut().map(std::mem::take).collect();
             held = Some(Box::new(Held {
                 message: Arc::clone(&message),

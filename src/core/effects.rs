@@ -41,8 +41,10 @@ impl Core {
     }
 
     fn save(&mut self, slot: u32, change: Change, then: Option<Owed>) {
-        let Some(seat) = self.seat(slot) else { return };
-        let ticket = self.shared.broker.append(vec![Record::Edit(seat.session, change)]);
+        let Some(session) = self.clients.get(slot).and_then(|client| Some(client.seat.as_ref()?.session)) else {
+            return;
+        };
+        let ticket = self.shared.broker.append(vec![Record::Edit(session, change)]);
         if let Some(owed) = then {
             self.owe(slot, ticket, owed, None);
         }

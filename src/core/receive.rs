@@ -207,11 +207,13 @@ impl Core {
     /// they took.
     fn take_packets(&mut self, slot: u32, bytes: &[u8]) -> usize {
         let (mut taken, mut work) = (0, 0);
-        if let Some(client) = self.clients.get_mut(slot) {
-            client.flags.unfinished = false;
-        }
+        let Some(client) = self.clients.get_mut(slot) else { return 0 };
+        client.flags.unfinished = false;
+        let unsent_max = client.unsent_max();
         while let Some(rest) = bytes.get(taken..).filter(|rest| !rest.is_empty()) {
-            let Some(client) = self.clients.get_mut(slot).filter(|client| client.listens()) else { break };
+            let Some(client) = self.clients.get_mut(slot).filter(|client| client.listens_below(unsent_max)) else {
+                break;
+            };
             match frame::split(rest, client.packet_bytes_max()) {
                 Ok(Split::Whole { .. }) if work >= WORK_MAX => {
                     client.flags.unfinished = true;

@@ -131,11 +131,11 @@ impl Session {
         let Some(expiry_s) = waiting.message.life_left_s(turn.now) else {
             return self.drop_waiting(&waiting, DropReason::Expired, desk);
         };
-        if !turn.may.may_receive(waiting.message.topic()) {
-            return self.drop_waiting(&waiting, DropReason::NotAuthorized, desk);
-        }
         let payload = waiting.message.payload_shared();
         let content = content(&waiting.message, &payload);
+        if !turn.may.may_receive(content.topic) {
+            return self.drop_waiting(&waiting, DropReason::NotAuthorized, desk);
+        }
         let mut shape = Shape {
             version: self.peer.version,
             qos: waiting.qos,

@@ -226,7 +226,10 @@ impl Session {
             }
             Owed::Transmit(packet_id) => self.transmit_saved(packet_id, now, desk),
             Owed::Release(packet_id) => self.release_saved(packet_id, desk),
-            Owed::Finish(packet_id) => self.finish_saved(packet_id),
+            Owed::Finish(packet_id) => {
+                self.finish_saved(packet_id);
+                self.pump(Turn { may, now }, desk);
+            }
         }
     }
 
