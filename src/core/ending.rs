@@ -264,7 +264,6 @@ impl Core {
 
     /// Says good-bye to everybody.
     pub(super) fn stop(&mut self) {
-        self.stopping = true;
         for slot in self.clients.slots() {
             match self.clients.get(slot).map(|client| &client.stage) {
                 Some(Stage::Open(_)) => self.end(slot, Ending::ByServer(ReasonCode::ServerShuttingDown)),

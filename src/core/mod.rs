@@ -122,7 +122,6 @@ pub struct Core {
     sys_due: Moment,
     /// How often rules or users have changed.
     reloads: u32,
-    stopping: bool,
 }
 
 impl Core {
@@ -153,7 +152,6 @@ impl Core {
             shown: now.moment,
             sys_due: now.moment,
             reloads: 0,
-            stopping: false,
             shared,
         }
     }
