@@ -20,6 +20,8 @@ use super::door::Door;
 
 /// Answers owed to one client above which it is not read: it publishes faster than the store can promise.
 const PENDING_MAX: usize = 4096;
+/// Bytes of publications among them above which it is not read: 3.1.1 has no Receive Maximum to bound them.
+const PENDING_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// A client: the entry of a slot.
 #[derive(Debug)]
@@ -35,6 +37,8 @@ pub(super) struct Client {
     pub(super) sealed: Option<Box<Out>>,
     /// Answers that wait for the disk or for each other, in arrival order [MQTT-4.6.0-2].
     pub(super) pending: VecDeque<Pending>,
+    /// Bytes of the publications among them.
+    pub(super) pending_bytes: usize,
     pub(super) seat: Option<Arc<Seat>>,
     pub(super) may: Arc<Permissions>,
     /// After which reload it was accepted: what it may do was found out since then.
@@ -124,6 +128,8 @@ pub(super) enum WaitsFor {
 pub(super) struct Pending {
     pub(super) ticket: Ticket,
     pub(super) owed: Owed,
+    /// Bytes of the publication it answers, which the store holds until then.
+    pub(super) bytes: usize,
     /// A QoS 2 message, delivered only once it is durable.
     pub(super) held: Option<Box<Held>>,
 }
@@ -135,6 +141,13 @@ pub(super) struct Held {
     pub(super) ticket: Ticket,
     pub(super) by_core: Vec<Vec<Target>>,
     pub(super) stored: Vec<Stored>,
+}
+
+impl Pending {
+    /// An answer to anything but a publication.
+    pub(super) fn new(ticket: Ticket, owed: Owed) -> Self {
+        Self { ticket, owed, bytes: 0, held: None }
+    }
 }
 
 impl Client {
@@ -150,6 +163,7 @@ impl Client {
             out: Out::default(),
             sealed: None,
             pending: VecDeque::new(),
+            pending_bytes: 0,
             seat: None,
             may: Arc::clone(&door.nothing),
             rules_of: 0,
@@ -180,7 +194,11 @@ impl Client {
     pub(super) fn listens_below(&self, unsent_max: usize) -> bool {
         match &self.stage {
             Stage::Entering(entering) => matches!(entering.waits_for, WaitsFor::Client),
-            Stage::Open(_) => self.pending.len() < PENDING_MAX && self.unsent_bytes() <= unsent_max,
+            Stage::Open(_) => {
+                self.pending.len() < PENDING_MAX
+                    && self.pending_bytes < PENDING_BYTES_MAX
+                    && self.unsent_bytes() <= unsent_max
+            }
             Stage::Closing { .. } => false,
         }
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::client::{Held, Stage};
+use super::client::{Held, Pending, Stage};
 use super::{Core, Mail};
 use crate::broker::plan::{Plan, Stored, Target};
 use crate::broker::seat::Address;
@@ -24,9 +24,12 @@ impl Core {
             // The identifier and the fan-out are kept together or not at all.
             records.push(Record::Received { session: seat.session, packet_id: receipt.packet_id() });
         }
+        let bytes = message.bytes();
         let (ticket, reason, held) = self.publish(message, records);
         match receipt {
-            Some(receipt) => self.owe(slot, ticket, Owed::Accepted { receipt, reason }, held),
+            Some(receipt) => {
+                self.owe(slot, Pending { ticket, owed: Owed::Accepted { receipt, reason }, bytes, held });
+            }
             None => self.orphans.extend(held.map(|held| *held)),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::client::{Client, Held, Pending, Stage};
+use super::client::{Client, Pending, Stage};
 use super::{Core, Mail};
 use crate::broker::index::Interest;
 use crate::broker::retain::Budget;
@@ -25,7 +25,7 @@ impl Core {
         for effect in effects.drain(..) {
             match effect {
                 Effect::Publish { message, receipt } => self.publish_from(slot, message, receipt),
-                Effect::Owe(owed) => self.owe(slot, Ticket::NONE, owed, None),
+                Effect::Owe(owed) => self.owe(slot, Pending::new(Ticket::NONE, owed)),
                 Effect::Save { change, then } => self.save(slot, change, then),
                 Effect::Subscribe { packet_id, wanted } => self.subscribe(slot, packet_id, wanted),
                 Effect::Unsubscribe { packet_id, filters } => self.unsubscribe(slot, packet_id, &filters),
@@ -46,21 +46,23 @@ impl Core {
         };
         let ticket = self.shared.broker.append(vec![Record::Edit(session, change)]);
         if let Some(owed) = then {
-            self.owe(slot, ticket, owed, None);
+            self.owe(slot, Pending::new(ticket, owed));
         }
     }
 
     /// Keeps an answer until its ticket is durable and everything owed before it has left; at once if that is so already.
-    pub(super) fn owe(&mut self, slot: u32, ticket: Ticket, owed: Owed, held: Option<Box<Held>>) {
+    pub(super) fn owe(&mut self, slot: u32, pending: Pending) {
         let Some(client) = self.clients.get_mut(slot) else {
-            self.orphans.extend(held.map(|held| *held));
+            self.orphans.extend(pending.held.map(|held| *held));
             return;
         };
+        let ticket = pending.ticket;
         let is_durable = ticket <= self.durable || ticket <= self.shared.broker.store.durable();
         if client.pending.is_empty() && is_durable {
-            return self.settle(slot, Pending { ticket, owed, held });
+            return self.settle(slot, pending);
         }
-        client.pending.push_back(Pending { ticket, owed, held });
+        client.pending_bytes += pending.bytes;
+        client.pending.push_back(pending);
         self.wait_for_store(slot);
     }
 
@@ -117,6 +119,7 @@ impl Core {
                 return;
             }
             if let Some(pending) = client.pending.pop_front() {
+                client.pending_bytes -= pending.bytes;
                 self.settle(slot, pending);
             }
         }
@@ -141,7 +144,7 @@ impl Core {
             }
         }
         if let Some(owed) = self.with_session(slot, |session, _, _, _| session.handle_subscribed(packet_id, answer)) {
-            self.owe(slot, ticket, owed, None);
+            self.owe(slot, Pending::new(ticket, owed));
         }
     }
 
@@ -231,7 +234,7 @@ impl Core {
         let ticket = self.shared.broker.append(records);
         let owed = self.with_session(slot, |session, _, _, _| session.handle_unsubscribed(packet_id, filters, codes));
         if let Some(owed) = owed {
-            self.owe(slot, ticket, owed, None);
+            self.owe(slot, Pending::new(ticket, owed));
         }
     }
 

@@ -62,6 +62,7 @@ impl Core {
         // What it was owed can no longer be said; a QoS 2 message that waits for its commit is still delivered.
         let held = client.pending.drain(..).filter_map(|pending| pending.held).map(|held| *held);
         self.orphans.extend(held);
+        client.pending_bytes = 0;
         client.forget_kept();
         let may_publish_will = farewell.will.as_ref().is_none_or(|will| may_publish(&will.topic, &client.may));
         if let Some(seat) = client.seat.take() {

@@ -185,3 +185,39 @@ fn what_is_written_is_counted() {
         [1, 1, 3, 1]
     );
 }
+
+#[test]
+fn a_publisher_is_read_only_as_fast_as_the_store_takes_its_bytes() {
+    let mut bench = Bench::new(Memory::manual(Bounds::default()), Limits::default(), 1 << 20);
+    let mut line = bench.connect_over(0, Layers::Plain);
+    line.send(&[0x10, 13, 0, 4, b'M', b'Q', b'T', b'T', 4, 2, 0, 0, 0, 1, b'c']);
+    bench.settle(&[&line]);
+    assert_eq!(line.read(), [0x20, 2, 0, 0]);
+    // Retained, so that the store has something to do. A Remaining Length of 64 KiB has three bytes.
+    let publication = |id: u16| {
+        let body = [&[0, 1, b't'][..], &id.to_be_bytes(), &vec![0; 65_531]].concat();
+        [&[0x33, 0x80, 0x80, 4][..], &body].concat()
+    };
+    let received = Metric::Packets(PacketKind::Publish, Direction::Received);
+    for id in 1..=200 {
+        if line.far.writable() {
+            let bytes = publication(id);
+            let mut rest = &bytes[..];
+            for _ in 0..4 {
+                let count = line.far.write(rest).unwrap_or(0);
+                rest = &rest[count..];
+                bench.turn(0, &[&line]);
+            }
+            if !rest.is_empty() {
+                break;
+            }
+        }
+    }
+    let taken = bench.count(received);
+    assert!((60..80).contains(&taken), "{taken} times 64 KiB");
+    bench.settle(&[&line]);
+    for _ in 0..40 {
+        bench.turn(0, &[&line]);
+    }
+    assert!(bench.count(received) > taken, "and goes on");
+}
