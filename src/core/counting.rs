@@ -3,7 +3,7 @@
 use super::Core;
 use crate::metrics::{Closed, Direction, Dropped, Metric, PacketKind, Qos, Reason};
 use crate::mqtt::{QoS, ReasonCode};
-use crate::session::{DropReason, Ending, Tally};
+use crate::session::{DropReason, Ending};
 use crate::store::Lost;
 
 impl Core {
@@ -25,17 +25,6 @@ impl Core {
 
     pub(super) fn count_dropped(&mut self, reason: Dropped, messages: usize) {
         self.counters.add(Metric::MessagesDropped(reason), messages as u64);
-    }
-
-    /// Counts what sessions have written since it was asked last.
-    pub(super) fn count_tally(&mut self) {
-        let Tally { packets, deliveries } = std::mem::take(&mut self.tally);
-        for (kind, count) in (0..16u8).zip(packets) {
-            self.counters.add(Metric::Packets(PacketKind::of(kind << 4), Direction::Sent), count);
-        }
-        for (qos, count) in (0..3u8).zip(deliveries) {
-            self.counters.add(Metric::MessagesDelivered(Qos::of(qos)), count);
-        }
     }
 
     /// Counts what the store has dropped since it was asked last.

@@ -55,9 +55,7 @@ impl Core {
         let Some(client) = self.clients.get_mut(slot) else { return };
         if let Some(reason) = farewell.disconnect {
             self.pool.lend_to(&mut client.out);
-            let before = client.out.plain().len();
             outgoing::put(&Outgoing::Disconnect { reason, reason_string: None }, &peer, &mut client.out);
-            self.tally.note(&client.out, before);
         }
         // What it was owed can no longer be said; a QoS 2 message that waits for its commit is still delivered.
         let held = client.pending.drain(..).filter_map(|pending| pending.held).map(|held| *held);

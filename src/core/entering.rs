@@ -35,9 +35,7 @@ impl Core {
         let Some(client) = self.clients.get_mut(slot) else { return };
         let Stage::Entering(entering) = &mut client.stage else { return };
         self.pool.lend_to(&mut client.out);
-        let before = client.out.plain().len();
         let step = decide(entering, &mut client.out);
-        self.tally.note(&client.out, before);
         self.touch(slot);
         match step {
             Ok(Step::Wait) => self.wait_for(slot, WaitsFor::Client),
@@ -198,7 +196,7 @@ impl Core {
         }
         self.pool.lend_to(&mut client.out);
         let mut effects = self.spare_effects.pop().unwrap_or_default();
-        let mut desk = Desk { out: &mut client.out, effects: &mut effects, tally: &mut self.tally };
+        let mut desk = Desk { out: &mut client.out, effects: &mut effects };
         let session = entering.threshold.open(claimed, self.now, &mut desk);
         client.stage = Stage::Open(session);
         if client.rules_of != self.reloads {

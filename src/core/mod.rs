@@ -50,7 +50,7 @@ use crate::identity::Ticket;
 use crate::metrics::{Board, Closed, Counters, Metric};
 use crate::mqtt::publish::Templates;
 use crate::net::{Layers, Transport};
-use crate::session::{Desk, Effect, Ending, Session, Tally};
+use crate::session::{Desk, Effect, Ending, Session};
 use crate::store::Lost;
 
 /// Bytes read from one connection in one turn.
@@ -93,8 +93,6 @@ pub struct Core {
     wheel: Wheel,
     pool: Pool,
     counters: Counters,
-    /// Packets written, as sessions count them.
-    tally: Tally,
     /// Read into by every connection of this core.
     scratch: Vec<u8>,
     /// Opened layers' bytes, used in turn like the scratch.
@@ -135,7 +133,6 @@ impl Core {
             wheel: Wheel::new(id, now.moment),
             pool: Pool::default(),
             counters: Counters::default(),
-            tally: Tally::default(),
             scratch: vec![0; SCRATCH_BYTES],
             plain: Vec::new(),
             templates: Templates::default(),
@@ -284,7 +281,7 @@ impl Core {
             Some(client) => match &mut client.stage {
                 Stage::Open(session) => {
                     self.pool.lend_to(&mut client.out);
-                    let mut desk = Desk { out: &mut client.out, effects: &mut effects, tally: &mut self.tally };
+                    let mut desk = Desk { out: &mut client.out, effects: &mut effects };
                     let result = decide(session, &client.may, now, &mut desk);
                     if !client.flags.touched {
                         client.flags.touched = true;
@@ -326,7 +323,6 @@ impl Core {
     /// Shows the counters to whoever asks for metrics.
     fn show(&mut self) {
         self.shown = self.now.moment;
-        self.count_tally();
         self.counters.set(Metric::Connections, self.clients.len() as u64);
         if self.id == 0 {
             let broker = &self.shared.broker;

@@ -155,7 +155,7 @@ impl Session {
         }
         let saving = waiting.qos == QoS::ExactlyOnce && waiting.ticket != Ticket::NONE;
         if !saving {
-            self.transmit(&content, &shape, templates, desk);
+            self.transmit(&content, &shape, templates, desk.out);
         }
         if let Some(packet_id) = shape.packet_id {
             let progress = if saving { Progress::Saving } else { Progress::Published };
@@ -169,18 +169,11 @@ impl Session {
         }
     }
 
-    fn transmit(
-        &mut self,
-        content: &Content<'_>,
-        shape: &Shape<'_>,
-        templates: Option<&mut Templates>,
-        desk: &mut Desk<'_>,
-    ) {
+    fn transmit(&mut self, content: &Content<'_>, shape: &Shape<'_>, templates: Option<&mut Templates>, out: &mut Out) {
         match templates {
-            Some(templates) => templates.put(content, shape, desk.out),
-            None => Templates::default().put(content, shape, desk.out),
+            Some(templates) => templates.put(content, shape, out),
+            None => Templates::default().put(content, shape, out),
         }
-        desk.tally.note_delivery(shape.qos);
         if let (Some(Alias::Teach(_)), Some(aliases)) = (shape.alias, &mut self.aliases_out) {
             aliases.taught(content.topic);
         }
@@ -226,7 +219,7 @@ impl Session {
             subscription_ids: &subscription_ids,
         };
         if fits(&content, &mut shape, &self.peer) {
-            self.transmit(&content, &shape, None, desk);
+            self.transmit(&content, &shape, None, desk.out);
         } else {
             desk.effects.push(Effect::Dropped(DropReason::TooLarge));
             self.finish(id, desk);
@@ -337,9 +330,7 @@ impl Session {
     }
 
     pub(super) fn put(&self, packet: &Outgoing, desk: &mut Desk<'_>) {
-        let before = desk.out.plain().len();
         outgoing::put(packet, &self.peer, desk.out);
-        desk.tally.note(desk.out, before);
     }
 }
 

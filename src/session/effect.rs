@@ -14,32 +14,6 @@ pub struct Desk<'a> {
     pub out: &'a mut Out,
     /// What the caller has to do, in order.
     pub effects: &'a mut Vec<Effect>,
-    /// What was written, to be counted.
-    pub tally: &'a mut Tally,
-}
-
-/// How many packets were written to clients.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Tally {
-    /// By packet type, the upper half of the first byte.
-    pub packets: [u64; 16],
-    /// PUBLISH packets, by the QoS of the delivery.
-    pub deliveries: [u64; 3],
-}
-
-impl Tally {
-    /// Counts the packet that `out` has behind its first `before` copied bytes, unless it was too large for the client and
-    /// nothing was written.
-    pub fn note(&mut self, out: &Out, before: usize) {
-        let kind = out.plain().get(before).map(|first| usize::from(first >> 4));
-        self.packets.get_mut(kind.unwrap_or(usize::MAX)).into_iter().for_each(|count| *count += 1);
-    }
-
-    pub(super) fn note_delivery(&mut self, qos: QoS) {
-        const PUBLISH: usize = 3;
-        self.packets[PUBLISH] += 1;
-        self.deliveries.get_mut(qos as usize).into_iter().for_each(|count| *count += 1);
-    }
 }
 
 /// The right to acknowledge one incoming PUBLISH. Made only where a PUBLISH is judged (`session/publish.rs`), used up by

@@ -354,9 +354,7 @@ impl Threshold {
     pub fn open(self, claimed: Claimed, now: Now, desk: &mut Desk<'_>) -> Session {
         let data = self.authentication_data;
         let connack = connack::accepting(&self.asked, &self.limits, &claimed, data);
-        let before = desk.out.plain().len();
         outgoing::put(&Outgoing::ConnAck(Box::new(connack)), &self.asked.peer, desk.out);
-        desk.tally.note(desk.out, before);
         let opening = self.asked.into_opening(claimed, &self.limits);
         Session::open(opening, &self.limits, now, desk)
     }

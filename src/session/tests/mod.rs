@@ -7,7 +7,7 @@ mod window;
 
 use std::sync::Arc;
 
-use super::{Delivery, Desk, Effect, Ending, Limits, Opening, Owed, Saved, Session, Tally, Violation};
+use super::{Delivery, Desk, Effect, Ending, Limits, Opening, Owed, Saved, Session, Violation};
 use crate::access::{Action, Permissions, Rule};
 use crate::clock::{Moment, Now};
 use crate::identity::{ClientId, Origin, Ticket};
@@ -22,7 +22,6 @@ pub(super) struct Bench {
     pub(super) session: Session,
     pub(super) out: Out,
     pub(super) effects: Vec<Effect>,
-    pub(super) tally: Tally,
     pub(super) may: Permissions,
     pub(super) now: Now,
 }
@@ -83,10 +82,10 @@ impl Bench {
     }
 
     pub(super) fn with(opening: Opening, limits: Limits) -> Self {
-        let (mut out, mut effects, mut tally) = (Out::default(), Vec::new(), Tally::default());
-        let mut desk = Desk { out: &mut out, effects: &mut effects, tally: &mut tally };
+        let (mut out, mut effects) = (Out::default(), Vec::new());
+        let mut desk = Desk { out: &mut out, effects: &mut effects };
         let session = Session::open(opening, &Arc::new(limits), at(0), &mut desk);
-        Self { session, out, effects, tally, may: Permissions::everything(), now: at(0) }
+        Self { session, out, effects, may: Permissions::everything(), now: at(0) }
     }
 
     /// Nothing may be published to or received from below `secret/`.
@@ -96,23 +95,23 @@ impl Bench {
     }
 
     pub(super) fn packet(&mut self, packet: Packet<'_>) -> Result<(), Ending> {
-        let mut desk = Desk { out: &mut self.out, effects: &mut self.effects, tally: &mut self.tally };
+        let mut desk = Desk { out: &mut self.out, effects: &mut self.effects };
         self.session.handle_packet(packet, &self.may, self.now, &mut desk)
     }
 
     pub(super) fn deliver(&mut self, message: &Arc<Message>, ticket: u64, qos: QoS) {
         let delivery = Delivery { message, ticket: Ticket(ticket), qos, retain: false, subscription_ids: &[] };
-        let mut desk = Desk { out: &mut self.out, effects: &mut self.effects, tally: &mut self.tally };
+        let mut desk = Desk { out: &mut self.out, effects: &mut self.effects };
         self.session.handle_delivery(delivery, &mut Templates::default(), &self.may, self.now, &mut desk);
     }
 
     pub(super) fn durable(&mut self, owed: Owed) {
-        let mut desk = Desk { out: &mut self.out, effects: &mut self.effects, tally: &mut self.tally };
+        let mut desk = Desk { out: &mut self.out, effects: &mut self.effects };
         self.session.handle_durable(owed, &self.may, self.now, &mut desk);
     }
 
     pub(super) fn page(&mut self, page: super::Page) {
-        let mut desk = Desk { out: &mut self.out, effects: &mut self.effects, tally: &mut self.tally };
+        let mut desk = Desk { out: &mut self.out, effects: &mut self.effects };
         self.session.handle_queue(page, &self.may, self.now, &mut desk);
     }
 
