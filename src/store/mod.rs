@@ -9,6 +9,8 @@
 //! Start with [`Store`] and [`Record`]; `memory.rs` shows what each record means.
 
 pub mod memory;
+pub mod record;
+pub mod rocks;
 
 use std::sync::Arc;
 

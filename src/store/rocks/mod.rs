@@ -1,0 +1,3 @@
+//! The store on RocksDB.
+
+mod layout;
