@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help build run test test-rust test-clients check bench clean tools
+.PHONY: help build run test test-rust test-clients check fuzz bench clean tools
 
 CARGO ?= cargo
 # Links RocksDB from a copy compiled once for the machine, as soon as the project uses it.
@@ -40,6 +40,21 @@ check: tools ## formatting and lints
 	$(CARGO) fmt --check
 	@.ci/cache restore debug
 	$(ROCKSDB) $(CARGO) clippy --locked --all-targets -- -D warnings
+
+SECONDS ?= 60
+FUZZ ?= decode session_ops filter_match layers
+# libFuzzer without cargo-fuzz, which asks for a nightly compiler unless it is told not to and has to be compiled first:
+# a stable compiler has the coverage pass, and gcc compiles the rest.
+fuzz: tools ## the fuzz targets (FUZZ="decode layers" for some), each for SECONDS=60; what they find is kept in target/fuzz
+	@.ci/cache restore debug
+	@cp Cargo.lock tests/fuzz/Cargo.lock
+	$(ROCKSDB) cd tests/fuzz && RUSTC_WRAPPER="$$PWD/instrumented" $(CARGO) build --target-dir ../../target
+	@for target in $(FUZZ); do \
+		kept=target/fuzz/$$target; mkdir -p $$kept/corpus $$kept/seeds; echo "fuzzing $$target for $(SECONDS) s"; \
+		FUZZ_TARGET=$$target FUZZ_SEEDS=$$kept/seeds target/debug/heraldmq-fuzz -max_total_time=$(SECONDS) -max_len=2048 \
+			-timeout=10 -print_final_stats=1 -artifact_prefix=$$kept/ $$kept/corpus $$kept/seeds 2>&1 \
+			| grep -vE '^#[0-9]+\s+(NEW|REDUCE|RELOAD)'; \
+	done
 
 clean: ## remove what was compiled here; the cache stays
 	$(CARGO) clean

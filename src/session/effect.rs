@@ -22,8 +22,18 @@ pub struct Desk<'a> {
 pub struct Receipt {
     pub(super) packet_id: PacketId,
     pub(super) qos: QoS,
-    /// A QoS 2 message that was received before: nothing changes.
-    pub(super) repeated: bool,
+    pub(super) place: Place,
+}
+
+/// What an unanswered PUBLISH counts as, of the Receive Maximum.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// One that ends with its answer: QoS 1, or a QoS 2 message that is refused.
+    Single,
+    /// A QoS 2 message whose identifier is remembered until PUBREL.
+    Exchange,
+    /// None of its own: a QoS 2 message that was received before. Nothing changes.
+    Repeated,
 }
 
 impl Receipt {

@@ -122,8 +122,10 @@ pub struct Session {
     received: Received,
     /// Those of them whose PUBLISH came on an earlier connection and was not repeated on this one.
     received_earlier: Received,
-    /// Incoming PUBLISH packets that are not acknowledged yet and not in `received`.
+    /// Incoming PUBLISH packets that are not acknowledged yet and end with that.
     unanswered: u32,
+    /// Incoming QoS 2 messages without their PUBREC. Their identifiers are in `received`, unless the client sent PUBREL early.
+    unrecorded: u32,
     inflight: Inflight,
     feed: Feed,
 }
@@ -156,6 +158,7 @@ impl Session {
             received_earlier: saved.received.iter().copied().collect(),
             received: saved.received.into_iter().collect(),
             unanswered: 0,
+            unrecorded: 0,
             inflight: Inflight::new(window, saved.outgoing),
             feed,
         };

@@ -1,6 +1,6 @@
 //! PUBLISH in: alias, limits, permission, and the right to acknowledge; PUBREL.
 
-use super::effect::{Desk, DropReason, Effect, Ending, Owed, Receipt};
+use super::effect::{Desk, DropReason, Effect, Ending, Owed, Place, Receipt};
 use super::{Change, Session, broken};
 use crate::access::Permissions;
 use crate::clock::Now;
@@ -89,18 +89,21 @@ impl Session {
                 self.take_place()?;
                 self.received_earlier.remove(packet_id);
             }
-            let receipt = Receipt { packet_id, qos: QoS::ExactlyOnce, repeated: true };
+            let receipt = Receipt { packet_id, qos: QoS::ExactlyOnce, place: Place::Repeated };
             desk.effects.push(Effect::Owe(Owed::Accepted { receipt, reason: ReasonCode::Success }));
             return Ok(());
         }
         self.take_place()?;
-        let receipt = Receipt { packet_id, qos: packet.qos, repeated: false };
         let verdict = self.judge(&packet, may);
-        if packet.qos == QoS::ExactlyOnce && verdict.is_ok() {
+        let place = if packet.qos == QoS::ExactlyOnce && verdict.is_ok() {
             self.received.insert(packet_id);
+            self.unrecorded += 1;
+            Place::Exchange
         } else {
             self.unanswered += 1;
-        }
+            Place::Single
+        };
+        let receipt = Receipt { packet_id, qos: packet.qos, place };
         match verdict {
             Ok(()) => desk.effects.push(self.effect(&packet, Some(receipt), now)),
             Err(reason) => self.refuse(receipt, reason, desk)?,
@@ -113,7 +116,8 @@ impl Session {
     /// bound: there, the connection is read only as fast as answers leave.
     fn take_place(&self) -> Result<(), Ending> {
         let here = self.received.len().saturating_sub(self.received_earlier.len());
-        let unfinished = here + self.unanswered as usize;
+        // An exchange counts until PUBREL, and until its PUBREC even if the client did not wait for that.
+        let unfinished = here.max(self.unrecorded as usize) + self.unanswered as usize;
         if self.peer.version.is_v5() && unfinished >= usize::from(self.limits.receive_maximum) {
             return broken(ReasonCode::ReceiveMaximumExceeded, "MQTT-3.3.4-7");
         }
@@ -168,19 +172,17 @@ impl Session {
 
     /// A PUBLISH's turn to be answered has come: PUBACK or PUBREC [MQTT-3.3.4-1]. The only place where one is made.
     pub(super) fn acknowledge(&mut self, receipt: Receipt, reason: ReasonCode, desk: &mut Desk<'_>) {
-        let Receipt { packet_id, qos, repeated } = receipt;
-        if qos == QoS::ExactlyOnce && !repeated {
-            if !self.received.contains(packet_id) {
-                self.unanswered = self.unanswered.saturating_sub(1);
-            } else if reason.is_failure() {
+        let Receipt { packet_id, qos, place } = receipt;
+        match place {
+            Place::Single => self.unanswered = self.unanswered.saturating_sub(1),
+            Place::Exchange => {
+                self.unrecorded = self.unrecorded.saturating_sub(1);
                 // The exchange ends with a failing PUBREC; the identifier is free again.
-                self.release(packet_id);
-                if self.durable {
+                if reason.is_failure() && self.release(packet_id) && self.durable {
                     desk.effects.push(Effect::Save { change: Change::Released(packet_id), then: None });
                 }
             }
-        } else if qos == QoS::AtLeastOnce {
-            self.unanswered = self.unanswered.saturating_sub(1);
+            Place::Repeated => {}
         }
         let reason_string = reason_string(reason);
         let packet = match qos {

@@ -89,6 +89,28 @@ fn mqtt_4_9_0_1_exchanges_of_an_earlier_connection_take_no_place_before_they_are
 }
 
 #[test]
+fn mqtt_3_3_4_7_a_pubrel_before_its_pubrec_gives_no_place_back() {
+    let mut bench = Bench::with(opening(V5), Limits { receive_maximum: 2, ..Limits::default() });
+    let mut receipts = Vec::new();
+    for number in [1, 2] {
+        bench.packet(Packet::Publish(publish("t", QOS[2], number))).unwrap();
+        receipts.push(accepted(bench.effects()).0);
+        bench.ack(Packet::PubRel, number, ReasonCode::Success);
+        bench.effects();
+    }
+    let over = violation(ReasonCode::ReceiveMaximumExceeded, "MQTT-3.3.4-7");
+    assert_eq!(bench.packet(Packet::Publish(publish("t", QOS[2], 3))), over);
+    // Each PUBREC gives back its own place, and only that.
+    for receipt in receipts {
+        bench.durable(Owed::Accepted { receipt, reason: ReasonCode::Success });
+    }
+    for number in [3, 4] {
+        bench.packet(Packet::Publish(publish("t", QOS[1], number))).unwrap();
+    }
+    assert_eq!(bench.packet(Packet::Publish(publish("t", QOS[1], 5))), over);
+}
+
+#[test]
 fn a_refused_publish_gives_its_place_back() {
     let mut bench = Bench::with(opening(V5), Limits { receive_maximum: 1, ..Limits::default() });
     bench.restrict();

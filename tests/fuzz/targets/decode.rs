@@ -1,0 +1,188 @@
+//! Bytes of a client, read as a stream: frames, then packets.
+//!
+//! Nothing panics; a packet is the same wherever its bytes were cut; and what was accepted comes back as it was when it is
+//! written and read again.
+
+use bytes::Bytes;
+use heraldmq::clock::Now;
+use heraldmq::identity::Origin;
+use heraldmq::message::{Message, Parts};
+use heraldmq::mqtt::frame::{Split, split};
+use heraldmq::mqtt::publish::{Alias, Content, Shape, Templates, encoded_len};
+use heraldmq::mqtt::{Ack, Out, Outgoing, Packet, PacketId, Peer, ProtocolVersion, PublishView, decode, outgoing};
+
+use super::input::Input;
+
+const VERSIONS: [Option<ProtocolVersion>; 4] =
+    [None, Some(ProtocolVersion::V3_1), Some(ProtocolVersion::V3_1_1), Some(ProtocolVersion::V5)];
+
+/// Longer packets are cut in two only so often.
+const CUTS_MAX: usize = 300;
+
+/// The first byte is the version, the second the largest packet, the rest the stream.
+pub fn run(bytes: &[u8]) {
+    let mut input = Input::new(bytes);
+    let mut version = input.one_of(&VERSIONS);
+    let packet_bytes_max = input.one_of(&[1 << 20, 268_435_460, 64, 300]);
+    let mut stream = input.rest();
+    while let Ok(Split::Whole { frame, len }) = split_at_every_cut(stream, packet_bytes_max) {
+        let Ok(packet) = decode(frame, version) else { return };
+        match (&packet, version) {
+            (Packet::Connect(connect), None) => version = Some(connect.version),
+            (Packet::Connect(_), _) => {}
+            (Packet::Publish(view), Some(version)) => written_and_read_again(view, version),
+            (Packet::PubAck(ack) | Packet::PubRec(ack) | Packet::PubRel(ack) | Packet::PubComp(ack), Some(version)) => {
+                acknowledged_again(&packet, *ack, version);
+            }
+            (_, None) => panic!("{packet:?} before CONNECT"),
+            _ => {}
+        }
+        stream = &stream[len..];
+    }
+}
+
+/// What the stream begins with, after a look at each beginning of it: less is never more sure, and never of another mind.
+fn split_at_every_cut(stream: &[u8], max: usize) -> Result<Split<'_>, heraldmq::mqtt::DecodeError> {
+    let whole = split(stream, max);
+    for cut in 0..stream.len().min(CUTS_MAX) {
+        match (split(&stream[..cut], max), &whole) {
+            (Ok(Split::Incomplete { need }), Ok(Split::Whole { len, .. })) => {
+                assert!(need > cut && need <= *len, "{need} bytes wanted of {len} with {cut} there");
+            }
+            (Ok(Split::Incomplete { need }), Ok(Split::Incomplete { need: later })) => {
+                assert!(need > cut && need <= *later, "{need} bytes wanted, later only {later}");
+            }
+            (Ok(Split::Incomplete { need }), Err(_)) => assert!(need > cut),
+            (early, _) => assert_eq!(early, whole, "with {cut} bytes there"),
+        }
+    }
+    whole
+}
+
+/// An accepted PUBLISH, sent on as it came: by a template's first use, by its second, and with its alias.
+fn written_and_read_again(view: &PublishView<'_>, version: ProtocolVersion) {
+    let mut spare = Vec::new();
+    let properties = view.forwardable(&mut spare);
+    let parts = Parts {
+        topic: view.topic,
+        properties,
+        payload: view.payload,
+        qos: view.qos,
+        retain: view.retain,
+        expiry_s: view.expiry_s,
+        origin: Origin(1),
+    };
+    let message = Message::new(parts, Now::default());
+    assert_eq!((message.topic(), message.properties(), message.payload()), (view.topic, properties, view.payload));
+    let payload: Bytes = message.payload_shared();
+    let content = Content { topic: message.topic(), properties: message.properties(), payload: &payload };
+    let alias =
+        view.topic_alias.map(|alias| if view.topic.is_empty() { Alias::Known(alias) } else { Alias::Teach(alias) });
+    let shape = Shape {
+        version,
+        qos: view.qos,
+        retain: view.retain,
+        dup: view.dup,
+        packet_id: view.packet_id,
+        expiry_s: view.expiry_s,
+        alias,
+        subscription_ids: &[],
+    };
+    let mut templates = Templates::default();
+    let mut expected = PublishView { properties, ..*view };
+    comes_back(&mut templates, &content, &shape, &expected);
+    if !view.topic.is_empty() {
+        // Without its alias, which other receivers do not have.
+        let by_name = Shape { alias: None, ..shape };
+        expected.topic_alias = None;
+        comes_back(&mut templates, &content, &by_name, &expected);
+        let packet_id = view.packet_id.and_then(|_| PacketId::new(0xA5A5));
+        let other = PublishView { packet_id, dup: false, retain: !view.retain, ..expected };
+        let for_other = Shape { packet_id, dup: false, retain: !view.retain, ..by_name };
+        comes_back(&mut templates, &content, &for_other, &other);
+    }
+}
+
+/// `expected` has only the properties that are forwarded.
+fn comes_back(templates: &mut Templates, content: &Content<'_>, shape: &Shape<'_>, expected: &PublishView<'_>) {
+    let mut out = Out::default();
+    templates.put(content, shape, &mut out);
+    let bytes = all_of(&out);
+    assert_eq!(bytes.len(), encoded_len(content, shape));
+    let Packet::Publish(again) = only_packet(&bytes, shape.version) else { panic!("not a PUBLISH: {bytes:x?}") };
+    let mut spare = Vec::new();
+    assert_eq!(PublishView { properties: again.forwardable(&mut spare), ..again }, *expected);
+}
+
+/// An acknowledgement says the same after it was written again.
+fn acknowledged_again(packet: &Packet<'_>, ack: Ack, version: ProtocolVersion) {
+    let Ack { packet_id, reason } = ack;
+    let again = match packet {
+        Packet::PubAck(_) => Outgoing::PubAck { packet_id, reason, reason_string: None },
+        Packet::PubRec(_) => Outgoing::PubRec { packet_id, reason, reason_string: None },
+        Packet::PubRel(_) => Outgoing::PubRel { packet_id, reason },
+        _ => Outgoing::PubComp { packet_id, reason },
+    };
+    let mut out = Out::default();
+    outgoing::put(&again, &Peer { version, maximum_packet_size: u32::MAX, problem_information: true }, &mut out);
+    assert_eq!(only_packet(&all_of(&out), version), *packet);
+}
+
+fn only_packet(bytes: &[u8], version: ProtocolVersion) -> Packet<'_> {
+    match split(bytes, usize::MAX) {
+        Ok(Split::Whole { frame, len }) if len == bytes.len() => match decode(frame, Some(version)) {
+            Ok(packet) => packet,
+            Err(error) => panic!("our own packet is refused: {error}: {bytes:x?}"),
+        },
+        other => panic!("not one packet: {other:?}"),
+    }
+}
+
+/// Everything that waits in `out`.
+pub fn all_of(out: &Out) -> Vec<u8> {
+    let mut all = Vec::new();
+    out.slices(|slice| all.extend_from_slice(slice));
+    all
+}
+
+/// Packets of each kind, for each version that has them.
+pub fn seeds() -> Vec<Vec<u8>> {
+    let user: &[u8] = b"\x26\0\x01k\0\x01v";
+    let connect_5 = [
+        b"\0\x04MQTT\x05\xEE\0\x3C\x26\x11\0\0\0\x3C\x21\0\x14\x27\0\x01\0\0\x22\0\x05\x19\x01\x17\0\x15\0\x01m\x16\0\x02\0\xFF",
+        user,
+        b"\0\x02id\x0C\x18\0\0\0\x09",
+        user,
+        b"\0\x03w/t\0\x02\xFF\0\0\x04user\0\x02\0\xFF",
+    ];
+    let publish_5 =
+        [b"\0\x03a/b\0\x07\x1C\x01\x01\x02\0\0\0\x1E\x03\0\x01c\x08\0\x01r\x09\0\x01\xFF\x23\0\x03", user, b"hi"];
+    let packets: [(u8, u8, Vec<u8>); 16] = [
+        (0, 0x10, connect_5.concat()),
+        (0, 0x10, b"\0\x04MQTT\x04\xC2\0\x3C\0\x02id\0\x01u\0\x01p".to_vec()),
+        (0, 0x10, b"\0\x06MQIsdp\x03\x02\0\x3C\0\x02id".to_vec()),
+        (3, 0x3D, publish_5.concat()),
+        (3, 0x30, b"\0\0\x03\x23\0\x01x".to_vec()),
+        (2, 0x3B, b"\0\x03a/b\0\x07hello".to_vec()),
+        (3, 0x82, b"\0\x09\x02\x0B\x07\0\x03a/#\x2E".to_vec()),
+        (2, 0x82, b"\0\x09\0\x03a/#\x01\0\x01b\x02".to_vec()),
+        (3, 0xA2, b"\0\x09\0\0\x01a".to_vec()),
+        (2, 0xA2, b"\0\x09\0\x01a".to_vec()),
+        (3, 0x40, b"\0\x09\x10\x08\x1F\0\x01r\x26\0\0\0\0".to_vec()),
+        (2, 0x62, b"\0\x09".to_vec()),
+        (3, 0xE0, b"\x04\x05\x11\0\0\0\x05".to_vec()),
+        (3, 0xF0, b"\x18\x08\x15\0\x01m\x16\0\x01x".to_vec()),
+        (2, 0xC0, Vec::new()),
+        (3, 0x70, b"\0\x09\x92".to_vec()),
+    ];
+    let framed = |(version, first, body): &(u8, u8, Vec<u8>)| {
+        (*version, [&[*first, u8::try_from(body.len()).expect("short")][..], body].concat())
+    };
+    let mut seeds: Vec<Vec<u8>> =
+        packets.iter().map(framed).map(|(version, packet)| [&[version, 0][..], &packet].concat()).collect();
+    for wanted in [2, 3] {
+        let session: Vec<u8> = packets.iter().filter(|p| p.0 == wanted).flat_map(|p| framed(p).1).collect();
+        seeds.push([&[wanted, 0][..], &session].concat());
+    }
+    seeds
+}
