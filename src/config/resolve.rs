@@ -12,7 +12,7 @@ use super::read::{Value, Values};
 use crate::mqtt::QoS;
 use crate::net::{Kind, ListenerOptions, TlsOptions};
 use crate::session::Limits;
-use crate::store::Bounds;
+use crate::store::{Bounds, WhenFull};
 use crate::{admin, auth};
 
 /// Turns values into a configuration; `mistakes` are those already found.
@@ -270,7 +270,12 @@ impl Resolver {
     }
 
     fn queue(&mut self) -> Bounds {
-        Bounds { messages_max: self.whole("store.queue_messages_max"), bytes_max: self.whole("store.queue_bytes_max") }
+        let when_full = match self.text("store.queue_full").as_str() {
+            "drop_oldest" => WhenFull::DropOldest,
+            _ => WhenFull::Reject,
+        };
+        let (messages_max, bytes_max) = (self.whole("store.queue_messages_max"), self.whole("store.queue_bytes_max"));
+        Bounds { messages_max, bytes_max, when_full }
     }
 
     fn threads(&mut self) -> usize {

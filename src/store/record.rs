@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use super::SessionRecord;
 use crate::clock::{Moment, Now};
-use crate::identity::{ClientId, Origin, SessionId, Ticket};
+use crate::identity::{ClientId, Origin, SessionId};
 use crate::message::{Class, Message, Parts};
 use crate::mqtt::{PacketId, QoS, Will};
 use crate::session::{Options, OutState};
@@ -277,10 +277,10 @@ pub fn queue_entry(body: &[u8], epoch: Epoch) -> Result<QueueEntry, Unreadable> 
     reader.end(QueueEntry { qos, retain, subscription_ids, message })
 }
 
-/// A session, and when it ends (wall clock, ms).
-pub fn session_body(record: &SessionRecord, ends_wall_ms: Option<u64>) -> Vec<u8> {
+/// A session.
+pub fn session_body(record: &SessionRecord) -> Vec<u8> {
     let mut writer = Writer::default();
-    writer.u32(record.expiry_s).maybe_u64(ends_wall_ms).bytes(record.client.as_str().as_bytes());
+    writer.u32(record.expiry_s).bytes(record.client.as_str().as_bytes());
     match &record.owner {
         Some(owner) => writer.u8(1).bytes(owner.as_bytes()),
         None => writer.u8(0),
@@ -292,12 +292,44 @@ pub fn session_body(record: &SessionRecord, ends_wall_ms: Option<u64>) -> Vec<u8
 ///
 /// # Errors
 /// [`Unreadable::Body`].
-pub fn session(session: SessionId, body: &[u8]) -> Result<(SessionRecord, Option<u64>), Unreadable> {
+pub fn session(session: SessionId, body: &[u8]) -> Result<SessionRecord, Unreadable> {
     let mut reader = Reader(body);
-    let (expiry_s, ends) = (reader.u32()?, reader.maybe_u64()?);
+    let expiry_s = reader.u32()?;
     let client = ClientId::new(reader.text()?);
     let owner = if reader.u8()? == 0 { None } else { Some(reader.text()?.into()) };
-    reader.end((SessionRecord { session, client, owner, expiry_s }, ends))
+    reader.end(SessionRecord { session, client, owner, expiry_s })
+}
+
+/// A session's connection has ended; the session will at this wall clock time, ms.
+pub fn leave_body(ends_wall_ms: Option<u64>) -> Vec<u8> {
+    let mut writer = Writer::default();
+    writer.maybe_u64(ends_wall_ms);
+    writer.0
+}
+
+/// Reads what [`leave_body`] wrote.
+///
+/// # Errors
+/// [`Unreadable::Body`].
+pub fn leave(body: &[u8]) -> Result<Option<u64>, Unreadable> {
+    let mut reader = Reader(body);
+    let ends = reader.maybe_u64()?;
+    reader.end(ends)
+}
+
+/// A session's expiry, seconds, where DISCONNECT changed it.
+pub fn expiry_body(expiry_s: u32) -> Vec<u8> {
+    expiry_s.to_be_bytes().to_vec()
+}
+
+/// Reads what [`expiry_body`] wrote.
+///
+/// # Errors
+/// [`Unreadable::Body`].
+pub fn expiry(body: &[u8]) -> Result<u32, Unreadable> {
+    let mut reader = Reader(body);
+    let expiry_s = reader.u32()?;
+    reader.end(expiry_s)
 }
 
 /// A subscription's options; its filter is in the key.
@@ -369,9 +401,4 @@ pub fn will(body: &[u8]) -> Result<LaterWill, Unreadable> {
     let payload = Bytes::copy_from_slice(reader.bytes()?);
     let will = Will { topic, payload, qos, retain, delay_s, expiry_s, properties };
     reader.end(LaterWill { will, due_wall_ms })
-}
-
-/// The order that a ticket gives.
-pub fn ticket_of(bytes: &[u8]) -> Option<Ticket> {
-    Some(Ticket(u64::from_be_bytes(bytes.try_into().ok()?)))
 }

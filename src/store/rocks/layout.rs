@@ -8,7 +8,9 @@
 //!            session u64 · 2 · Packet Identifier u16    an incoming QoS 2 message, not released
 //!            session u64 · 3 · ticket u64               an outgoing exchange with a Packet Identifier
 //!            session u64 · 4                            its delayed will
-//!            session u64 · 5                            the session has ended, its rows are being removed
+//!            session u64 · 5                            its connection has ended, and when the session will
+//!            session u64 · 6                            its expiry, where DISCONNECT changed it
+//!            session u64 · 7                            the session has ended, its rows are being removed
 //!  retained  Topic Name                                 the retained message
 //!  meta      name                                       format, store id
 //! ```
@@ -38,14 +40,24 @@ pub(super) enum Row {
     Received = 2,
     Exchange = 3,
     Will = 4,
-    Ended = 5,
+    Leave = 5,
+    Expiry = 6,
+    Ended = 7,
 }
 
 impl Row {
     pub(super) fn of(byte: u8) -> Option<Row> {
-        [Row::Session, Row::Subscription, Row::Received, Row::Exchange, Row::Will, Row::Ended]
-            .into_iter()
-            .find(|row| *row as u8 == byte)
+        const ROWS: [Row; 8] = [
+            Row::Session,
+            Row::Subscription,
+            Row::Received,
+            Row::Exchange,
+            Row::Will,
+            Row::Leave,
+            Row::Expiry,
+            Row::Ended,
+        ];
+        ROWS.into_iter().find(|row| *row as u8 == byte)
     }
 }
 
