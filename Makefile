@@ -55,6 +55,12 @@ fuzz: tools ## the fuzz targets (FUZZ="decode layers" for some), each for SECOND
 			-timeout=10 -print_final_stats=1 -artifact_prefix=$$kept/ $$kept/corpus $$kept/seeds 2>&1 \
 			| grep -vE '^#[0-9]+\s+(NEW|REDUCE|RELOAD)'; \
 	done
+# mosquitto is started from here, on a port of its own: its system service is not needed and not touched.
+bench: tools ## CPU for a message and memory for a connection, next to a minimal relay and mosquitto; QUICK=1 takes a minute
+	@PATH=$$PATH:/usr/sbin .ci/need mosquitto=mosquitto
+	@.ci/cache restore release
+	$(ROCKSDB) $(CARGO) bench --locked --bench brokers -- $(if $(QUICK),--quick)
+	@.ci/cache save release
 
 clean: ## remove what was compiled here; the cache stays
 	$(CARGO) clean

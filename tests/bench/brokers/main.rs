@@ -1,0 +1,185 @@
+//! What a message and a connection cost, by the CPU time and memory of the broker's process, next to a minimal relay (the
+//! practical floor, `null`) and mosquitto: same machine, same clients, taking turns. Figures do not travel between machines,
+//! ratios do.
+//!
+//! `make bench` runs it; `cargo bench --bench brokers -- --help` tells what it can do.
+
+mod broker;
+mod connections;
+mod link;
+mod load;
+mod measured;
+mod packet;
+mod process;
+mod relay;
+mod report;
+mod scenario;
+mod traffic;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use clap::Parser;
+
+use broker::{Contestant, Kind, Workshop};
+use measured::Outcome;
+use scenario::{Pace, SCENARIOS, Scenario, Work};
+
+#[derive(Parser)]
+#[command(about = "CPU per message and memory per connection of MQTT brokers, side by side")]
+struct Arguments {
+    /// Fewer and shorter rounds: under a minute, for a first impression
+    #[arg(long)]
+    quick: bool,
+    /// Only scenarios whose key contains this; may be repeated
+    #[arg(long, value_name = "TEXT")]
+    scenario: Vec<String>,
+    /// Only these of null, heraldmq and mosquitto
+    #[arg(long, value_name = "NAME,..", value_delimiter = ',')]
+    only: Option<Vec<String>>,
+    /// A further heraldmq to compare
+    #[arg(long, value_name = "NAME=PROGRAM")]
+    build: Vec<String>,
+    /// A further broker that is running; with its process id its CPU and memory are read
+    #[arg(long, value_name = "NAME=ADDRESS[/PID]")]
+    running: Vec<String>,
+    /// Rounds of each traffic scenario
+    #[arg(long)]
+    rounds: Option<usize>,
+    /// Count system calls even if quick; needs `perf` and the right to use it
+    #[arg(long)]
+    syscalls: bool,
+    /// Where to write one JSON file for each scenario
+    #[arg(long, value_name = "DIRECTORY", default_value = "target/bench")]
+    json: PathBuf,
+    /// List the scenarios
+    #[arg(long)]
+    list: bool,
+    /// Be the relay
+    #[arg(long, hide = true)]
+    relay: Option<SocketAddr>,
+    /// What cargo says
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+/// How much is measured, and where.
+pub struct Plan {
+    quick: bool,
+    rounds: Option<usize>,
+    /// Whether system calls are counted, in rounds that are not timed.
+    pub syscalls: bool,
+    /// Rounds of each scenario of connections.
+    pub connection_rounds: usize,
+    /// How many fewer clients than the scenario says.
+    pub connections_divided_by: usize,
+    /// The core of the load, which is also that of this process; `None` if there is only one.
+    pub load_core: Option<usize>,
+}
+
+impl Plan {
+    /// How often each broker has its turn.
+    pub fn rounds(&self, pace: Pace) -> usize {
+        let usual = match (pace, self.quick) {
+            (Pace::Outstanding(_), true) => 3,
+            (Pace::Outstanding(_), false) => 10,
+            (Pace::PerSecond(_), true) => 6,
+            (Pace::PerSecond(_), false) => 30,
+        };
+        self.rounds.unwrap_or(usual)
+    }
+
+    /// How long a broker has its turn.
+    pub fn slice(&self, pace: Pace) -> Duration {
+        match (pace, self.quick) {
+            (Pace::Outstanding(_), true) => Duration::from_millis(100),
+            (Pace::Outstanding(_), false) => Duration::from_millis(300),
+            (Pace::PerSecond(_), true) => Duration::from_millis(100),
+            (Pace::PerSecond(_), false) => Duration::from_millis(200),
+        }
+    }
+}
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    if let Some(address) = arguments.relay {
+        return relay::run(address);
+    }
+    let chosen = |scenario: &&Scenario| {
+        arguments.scenario.is_empty() || arguments.scenario.iter().any(|text| scenario.key.contains(text.as_str()))
+    };
+    let scenarios: Vec<&Scenario> = SCENARIOS.iter().filter(chosen).collect();
+    if arguments.list {
+        scenarios.iter().for_each(|scenario| println!("{:<18} {}", scenario.key, scenario.title));
+        return Ok(());
+    }
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let load_core = (cores > 1).then_some(1);
+    if let Some(core) = load_core {
+        process::pin(core)?;
+    }
+    let plan = Plan {
+        quick: arguments.quick,
+        rounds: arguments.rounds,
+        syscalls: arguments.syscalls || !arguments.quick,
+        connection_rounds: if arguments.quick { 1 } else { 3 },
+        connections_divided_by: if arguments.quick { 5 } else { 1 },
+        load_core,
+    };
+    let contestants = contestants(&arguments)?;
+    let workshop = Workshop::new()?;
+    let started = Instant::now();
+    report::heading(&contestants, &plan);
+    for scenario in scenarios {
+        let outcomes = run(scenario, &contestants, &plan, &workshop);
+        report::table(scenario, &outcomes);
+        report::write(scenario, &outcomes, &contestants, &arguments.json)?;
+    }
+    println!("\n{} s; numbers in {}", started.elapsed().as_secs(), arguments.json.display());
+    Ok(())
+}
+
+fn run(scenario: &Scenario, contestants: &[Contestant], plan: &Plan, workshop: &Workshop) -> Vec<Outcome> {
+    match &scenario.work {
+        Work::Traffic(traffic) => traffic::run(traffic, contestants, plan, workshop),
+        Work::Connections { count, tls } => connections::run(*count, *tls, contestants, (plan, workshop)),
+    }
+}
+
+fn contestants(arguments: &Arguments) -> Result<Vec<Contestant>> {
+    let mut all = Vec::new();
+    let usual = [
+        (report::RELAY, Kind::Relay),
+        ("heraldmq", Kind::HeraldMq(PathBuf::from(env!("CARGO_BIN_EXE_heraldmq")))),
+        (report::MOSQUITTO, Kind::Mosquitto(mosquitto())),
+    ];
+    for (name, kind) in usual {
+        if arguments.only.as_ref().is_none_or(|only| only.iter().any(|wanted| wanted == name)) {
+            all.push(Contestant::new(name, kind)?);
+        }
+    }
+    for build in &arguments.build {
+        let (name, program) = build.split_once('=').context("--build NAME=PROGRAM")?;
+        all.push(Contestant::new(name, Kind::HeraldMq(program.into()))?);
+    }
+    for running in &arguments.running {
+        let (name, place) = running.split_once('=').context("--running NAME=ADDRESS[/PID]")?;
+        let (address, pid) = match place.split_once('/') {
+            Some((address, pid)) => (address, Some(pid.parse()?)),
+            None => (place, None),
+        };
+        all.push(Contestant::new(name, Kind::Running(address.parse()?, pid))?);
+    }
+    if all.is_empty() {
+        bail!("nobody to compare");
+    }
+    Ok(all)
+}
+
+/// Debian has it where only root's path looks.
+fn mosquitto() -> PathBuf {
+    let place = PathBuf::from("/usr/sbin/mosquitto");
+    if place.exists() { place } else { PathBuf::from("mosquitto") }
+}
