@@ -218,7 +218,10 @@ fn the_last_retained_message_of_a_topic_is_kept() {
 #[test]
 fn a_full_queue_drops_the_oldest_that_was_not_sent_and_counts_it() {
     // Topic and payload have two bytes.
-    for bounds in [Bounds { messages_max: 2, bytes_max: 100 }, Bounds { messages_max: 100, bytes_max: 4 }] {
+    for bounds in [
+        Bounds { messages_max: 2, bytes_max: 100, ..Bounds::default() },
+        Bounds { messages_max: 100, bytes_max: 4, ..Bounds::default() },
+    ] {
         let store = opened(Memory::instant(bounds));
         let first = store.append(vec![enqueue("0", &[ONE])]);
         store.append(vec![Record::Edit(ONE, Change::Sent { ticket: first, packet_id: id(1) })]);
@@ -229,7 +232,7 @@ fn a_full_queue_drops_the_oldest_that_was_not_sent_and_counts_it() {
         assert_eq!(load(&store, ONE).outgoing.len(), 1, "what was sent is not dropped");
         assert_eq!(store.lost(), Lost { queue_full: 2, session_ended: 0 });
     }
-    let store = opened(Memory::instant(Bounds { messages_max: 0, bytes_max: 0 }));
+    let store = opened(Memory::instant(Bounds { messages_max: 0, bytes_max: 0, ..Bounds::default() }));
     store.append(vec![enqueue("large", &[ONE])]);
     assert_eq!(waiting(&store, ONE), ["large"], "one message always fits");
 }

@@ -17,7 +17,10 @@
 
 mod batch;
 pub mod fail_point;
+mod folder;
+mod journal;
 mod layout;
+mod live;
 mod marker;
 mod open;
 mod ram;
@@ -28,7 +31,7 @@ mod shared;
 mod tests;
 mod writer;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
@@ -36,6 +39,7 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 
+pub use folder::keep_files_private;
 pub use open::OpenError;
 
 use crate::clock::Now;
@@ -90,16 +94,12 @@ impl Rocks {
         );
         let shared = Arc::new(Shared::new(db, found.ram, found.last, epoch, bounds));
         let (reads, due) = std::sync::mpsc::channel();
-        let again: PathBuf = folder.to_owned();
         let writer = Writer {
             shared: Arc::clone(&shared),
             mode,
             marker: opened.marker,
             reads,
             ended: found.ended,
-            reopen: Box::new(move || {
-                open::open(&again).map(|opened| (opened.db, opened.marker)).map_err(|error| error.to_string())
-            }),
             unsynced: false,
             synced_at: Instant::now(),
             looked_at: Instant::now(),

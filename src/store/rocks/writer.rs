@@ -13,7 +13,7 @@ use super::fail_point::reached;
 use super::layout::{self, Row};
 use super::marker::Marker;
 use super::shared::{Read, Shared, Work};
-use super::{Mode, recover};
+use super::{Mode, open, recover};
 use crate::identity::{SessionId, Ticket};
 use crate::store::Record;
 
@@ -38,7 +38,6 @@ pub(super) struct Writer {
     pub(super) reads: Sender<Due>,
     /// Sessions whose rows are still there.
     pub(super) ended: Vec<SessionId>,
-    pub(super) reopen: Box<dyn Fn() -> Result<(DB, Marker), String> + Send>,
     pub(super) unsynced: bool,
     pub(super) synced_at: Instant,
     pub(super) looked_at: Instant,
@@ -139,20 +138,24 @@ impl Writer {
         }
         match self.mode {
             Mode::Sync => self.sync(&db),
-            Mode::Os => self.unsynced = true,
+            Mode::Os => {
+                self.unsynced = true;
+                self.marker.note_written(db.latest_sequence_number());
+            }
         }
-        self.marker.note(db.latest_sequence_number());
         Ok(())
     }
 
     /// Makes what was written safe. A sync that fails is never tried again: nobody knows what the kernel has kept, so the
     /// process ends, and the next start finds what is there.
     fn sync(&mut self, db: &DB) {
+        let sequence = db.latest_sequence_number();
         if let Err(error) = db.flush_wal(true) {
             tracing::error!(%error, "could not sync what was written: the process ends, so that nothing unsafe is acknowledged");
             std::process::abort();
         }
         reached("synced");
+        self.marker.note(sequence);
         self.unsynced = false;
         self.synced_at = Instant::now();
     }
@@ -170,7 +173,7 @@ impl Writer {
         if self.looked_at.elapsed() >= LOOK_EVERY {
             self.looked_at = Instant::now();
             match self.shared.db() {
-                Some(db) => self.marker.rotate(db.latest_sequence_number()),
+                Some(_) => self.marker.rotate(),
                 None => self.open_again(),
             }
         }
@@ -186,20 +189,19 @@ impl Writer {
     }
 
     fn open_again(&mut self) {
-        match (self.reopen)() {
-            Ok((db, marker)) => {
+        match open::reopen(&mut self.marker) {
+            Ok(db) => {
                 let db = Arc::new(db);
                 let found = match recover::scan(&db, self.shared.epoch) {
                     Ok(found) => found,
                     Err(error) => return tracing::error!(%error, "the store was opened again and cannot be read"),
                 };
-                self.marker = marker;
                 *self.shared.ram.lock() = found.ram;
                 self.ended = found.ended;
                 *self.shared.db.lock() = Some(db);
                 tracing::info!("writing works again");
             }
-            Err(error) => tracing::warn!(error, "the store cannot be opened yet"),
+            Err(error) => tracing::warn!(%error, "the store cannot be opened yet"),
         }
     }
 
