@@ -18,6 +18,7 @@
 mod batch;
 pub mod fail_point;
 mod layout;
+mod live;
 mod marker;
 mod open;
 mod ram;
@@ -79,8 +80,9 @@ impl Rocks {
     pub fn open(folder: &Path, mode: Mode, bounds: Bounds, epoch: Epoch) -> Result<Self, OpenError> {
         let began = Instant::now();
         let opened = open::open(folder)?;
+        let opened_sequence = opened.db.latest_sequence_number();
         let db = Arc::new(opened.db);
-        let found = recover::scan(&db, epoch).map_err(|error| OpenError::damaged(folder, &error))?;
+        let found = recover::scan(&db, epoch).map_err(|error| OpenError::unreadable(folder, &error))?;
         tracing::info!(
             sessions = found.ram.sessions(),
             messages = found.messages,
@@ -94,7 +96,8 @@ impl Rocks {
         let writer = Writer {
             shared: Arc::clone(&shared),
             mode,
-            marker: opened.marker,
+            synced: opened_sequence,
+            marker: Some(opened.marker),
             reads,
             ended: found.ended,
             reopen: Box::new(move || {
@@ -106,7 +109,10 @@ impl Rocks {
         };
         let reader = Reader { shared: Arc::clone(&shared), due };
         let spawn = |name: &str, run: Box<dyn FnOnce() + Send>| {
-            std::thread::Builder::new().name(name.into()).spawn(run).map_err(OpenError::System)
+            std::thread::Builder::new()
+                .name(name.into())
+                .spawn(run)
+                .map_err(|source| OpenError::System { folder: folder.to_owned(), source })
         };
         let threads =
             vec![spawn("store-writer", Box::new(|| writer.run()))?, spawn("store-reader", Box::new(|| reader.run()))?];

@@ -34,7 +34,10 @@ pub(super) type Due = (Read, Ticket);
 pub(super) struct Writer {
     pub(super) shared: Arc<Shared>,
     pub(super) mode: Mode,
-    pub(super) marker: Marker,
+    /// `None` while the store is being opened again.
+    pub(super) marker: Option<Marker>,
+    /// Sequence number up to which the log is synced.
+    pub(super) synced: u64,
     pub(super) reads: Sender<Due>,
     /// Sessions whose rows are still there.
     pub(super) ended: Vec<SessionId>,
@@ -141,7 +144,7 @@ impl Writer {
             Mode::Sync => self.sync(&db),
             Mode::Os => self.unsynced = true,
         }
-        self.marker.note(db.latest_sequence_number());
+        self.note(db.latest_sequence_number());
         Ok(())
     }
 
@@ -153,6 +156,7 @@ impl Writer {
             std::process::abort();
         }
         reached("synced");
+        self.synced = db.latest_sequence_number();
         self.unsynced = false;
         self.synced_at = Instant::now();
     }
@@ -170,7 +174,7 @@ impl Writer {
         if self.looked_at.elapsed() >= LOOK_EVERY {
             self.looked_at = Instant::now();
             match self.shared.db() {
-                Some(db) => self.marker.rotate(db.latest_sequence_number()),
+                Some(_) => self.rotate(),
                 None => self.open_again(),
             }
         }
@@ -185,7 +189,25 @@ impl Writer {
         }
     }
 
+    fn note(&mut self, sequence: u64) {
+        if let Some(marker) = &mut self.marker
+            && let Err(error) = marker.note_written(sequence, self.synced)
+        {
+            tracing::error!(%error, "could not note a commit beside the database");
+        }
+    }
+
+    fn rotate(&mut self) {
+        if let Some(marker) = &mut self.marker
+            && let Err(error) = marker.rotate(self.synced)
+        {
+            tracing::error!(%error, "could not write the marker file");
+        }
+    }
+
     fn open_again(&mut self) {
+        // It holds the lock of the folder.
+        self.marker = None;
         match (self.reopen)() {
             Ok((db, marker)) => {
                 let db = Arc::new(db);
@@ -193,7 +215,8 @@ impl Writer {
                     Ok(found) => found,
                     Err(error) => return tracing::error!(%error, "the store was opened again and cannot be read"),
                 };
-                self.marker = marker;
+                self.marker = Some(marker);
+                self.synced = db.latest_sequence_number();
                 *self.shared.ram.lock() = found.ram;
                 self.ended = found.ended;
                 *self.shared.db.lock() = Some(db);
@@ -248,7 +271,14 @@ impl Writer {
     fn finish(mut self) {
         let Some(db) = self.shared.db.lock().take() else { return };
         self.sync(&db);
-        self.marker.close_clean(db.latest_sequence_number());
+        let sequence = db.latest_sequence_number();
+        // The reader has nothing left to read: this is the last hold on the database.
+        drop(db);
+        if let Some(marker) = self.marker.take()
+            && let Err(error) = marker.close_clean(sequence)
+        {
+            tracing::error!(%error, "could not mark the store as closed in order");
+        }
         tracing::info!(sessions = self.shared.ram.lock().sessions(), "the store is closed");
     }
 }
