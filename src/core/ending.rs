@@ -55,8 +55,11 @@ impl Core {
         let Some(client) = self.clients.get_mut(slot) else { return };
         if let Some(reason) = farewell.disconnect {
             self.pool.lend_to(&mut client.out);
+            let before = client.out.plain().len();
             outgoing::put(&Outgoing::Disconnect { reason, reason_string: None }, &peer, &mut client.out);
+            self.count_behind(slot, before);
         }
+        let Some(client) = self.clients.get_mut(slot) else { return };
         // What it was owed can no longer be said; a QoS 2 message that waits for its commit is still delivered.
         let held = client.pending.drain(..).filter_map(|pending| pending.held).map(|held| *held);
         self.orphans.extend(held);
@@ -99,8 +102,13 @@ impl Core {
         }
     }
 
+    /// When so many seconds have passed for sure: the present moment was cut to the millisecond.
+    fn not_before(&self, seconds: u32) -> Moment {
+        self.now.plus_s(u64::from(seconds)).plus_ms(1)
+    }
+
     fn session_end(&self, expiry_s: u32) -> Option<Moment> {
-        (expiry_s != u32::MAX).then(|| self.now.plus_s(u64::from(expiry_s)))
+        (expiry_s != u32::MAX).then(|| self.not_before(expiry_s))
     }
 
     /// A session lives on without a connection: its end, and its will if that is delayed, are put down for later.
@@ -109,7 +117,7 @@ impl Core {
         match will {
             Some(will) if will.delay_s > 0 => {
                 // At its delay or at the session's end, whichever comes first [MQTT-3.1.2-8].
-                let delayed = self.now.plus_s(u64::from(will.delay_s));
+                let delayed = self.not_before(will.delay_s);
                 let at = ends.map_or(delayed, |ends| ends.min(delayed));
                 let due_wall_ms = self.now.wall_ms + at.ms_since(self.now.moment);
                 let later = Box::new(LaterWill { will: will.clone(), due_wall_ms });
