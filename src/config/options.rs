@@ -64,6 +64,10 @@ pub struct Intake {
 /// When an acknowledgement is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StoreMode {
+    /// When it is in the log and synced: survives power loss.
+    Sync,
+    /// When it is in the log: survives the end of the process.
+    Os,
     /// When the message was routed.
     Memory,
 }
@@ -72,6 +76,8 @@ impl StoreMode {
     /// As it is written.
     pub fn name(self) -> &'static str {
         match self {
+            StoreMode::Sync => "sync",
+            StoreMode::Os => "os",
             StoreMode::Memory => "memory",
         }
     }

@@ -264,6 +264,8 @@ impl Resolver {
 
     fn store_mode(&mut self) -> StoreMode {
         match self.text("store.mode").as_str() {
+            "sync" => StoreMode::Sync,
+            "os" => StoreMode::Os,
             "memory" => StoreMode::Memory,
             other => unreachable!("{other} is not one of the declared words"),
         }

@@ -3,12 +3,37 @@
 use super::Core;
 use crate::metrics::{Closed, Direction, Dropped, Metric, PacketKind, Qos, Reason};
 use crate::mqtt::{QoS, ReasonCode};
-use crate::session::{DropReason, Ending};
+use crate::session::{DropReason, Ending, Sent};
+
+/// First byte of a PUBLISH without its flags.
+const PUBLISH: u8 = 0x30;
 use crate::store::Lost;
 
 impl Core {
     pub(super) fn count_packet_in(&mut self, first: u8) {
         self.counters.add(Metric::Packets(PacketKind::of(first), Direction::Received), 1);
+    }
+
+    /// What a session put into its client's out buffer.
+    pub(super) fn count_sent(&mut self, sent: &Sent) {
+        for (qos, count) in (0..).zip(sent.publishes).filter(|(_, count)| *count > 0) {
+            self.counters.add(Metric::MessagesDelivered(Qos::of(qos)), u64::from(count));
+            self.counters.add(Metric::Packets(PacketKind::of(PUBLISH), Direction::Sent), u64::from(count));
+        }
+        if sent.any_others {
+            for (packet_type, count) in (0..).zip(sent.others).filter(|(_, count)| *count > 0) {
+                let kind = PacketKind::of(packet_type << 4);
+                self.counters.add(Metric::Packets(kind, Direction::Sent), u64::from(count));
+            }
+        }
+    }
+
+    /// One packet that lies behind the first `before` bytes of a client's out buffer, if there is one.
+    pub(super) fn count_behind(&mut self, slot: u32, before: usize) {
+        let first = self.clients.get(slot).and_then(|client| client.out.plain().get(before).copied());
+        if let Some(first) = first {
+            self.counters.add(Metric::Packets(PacketKind::of(first), Direction::Sent), 1);
+        }
     }
 
     pub(super) fn count_message_in(&mut self, qos: QoS) {

@@ -35,7 +35,9 @@ impl Core {
         let Some(client) = self.clients.get_mut(slot) else { return };
         let Stage::Entering(entering) = &mut client.stage else { return };
         self.pool.lend_to(&mut client.out);
+        let before = client.out.plain().len();
         let step = decide(entering, &mut client.out);
+        self.count_behind(slot, before);
         self.touch(slot);
         match step {
             Ok(Step::Wait) => self.wait_for(slot, WaitsFor::Client),
@@ -195,9 +197,13 @@ impl Core {
         }
         self.pool.lend_to(&mut client.out);
         let mut effects = self.spare_effects.pop().unwrap_or_default();
-        let mut desk = Desk { out: &mut client.out, effects: &mut effects };
+        let mut desk = Desk::new(&mut client.out, &mut effects);
+        let before = desk.out.plain().len();
         let session = entering.threshold.open(claimed, self.now, &mut desk);
+        let sent = desk.sent;
         client.stage = Stage::Open(session);
+        self.count_behind(slot, before);
+        self.count_sent(&sent);
         self.touch(slot);
         self.perform(slot, &mut effects);
         self.spare_effects.push(effects);

@@ -50,7 +50,7 @@ use crate::identity::Ticket;
 use crate::metrics::{Board, Closed, Counters, Metric};
 use crate::mqtt::publish::Templates;
 use crate::net::{Layers, Transport};
-use crate::session::{Desk, Effect, Ending, Session};
+use crate::session::{Desk, Effect, Ending, Sent, Session};
 use crate::store::Lost;
 
 /// Bytes read from one connection in one turn.
@@ -274,12 +274,14 @@ impl Core {
     ) -> Option<R> {
         let mut effects = self.spare_effects.pop().unwrap_or_default();
         let now = self.now;
+        let mut sent = Sent::default();
         let result = match self.clients.get_mut(slot) {
             Some(client) => match &mut client.stage {
                 Stage::Open(session) => {
                     self.pool.lend_to(&mut client.out);
-                    let mut desk = Desk { out: &mut client.out, effects: &mut effects };
+                    let mut desk = Desk::new(&mut client.out, &mut effects);
                     let result = decide(session, &client.may, now, &mut desk);
+                    sent = desk.sent;
                     if !client.flags.touched {
                         client.flags.touched = true;
                         self.touched.push(slot);
@@ -290,6 +292,7 @@ impl Core {
             },
             None => None,
         };
+        self.count_sent(&sent);
         if !effects.is_empty() {
             self.perform(slot, &mut effects);
         }

@@ -111,6 +111,24 @@ pub enum Outgoing {
     },
 }
 
+impl Outgoing {
+    /// Its packet type, as in the high four bits of its first byte.
+    pub fn packet_type(&self) -> u8 {
+        match self {
+            Outgoing::ConnAck(_) => 2,
+            Outgoing::PubAck { .. } => 4,
+            Outgoing::PubRec { .. } => 5,
+            Outgoing::PubRel { .. } => 6,
+            Outgoing::PubComp { .. } => 7,
+            Outgoing::SubAck { .. } => 9,
+            Outgoing::UnsubAck { .. } => 11,
+            Outgoing::PingResp => 13,
+            Outgoing::Disconnect { .. } => 14,
+            Outgoing::Auth { .. } => 15,
+        }
+    }
+}
+
 /// Appends `packet` for `peer`. Plain acknowledgements are four bytes of our own; CONNACK, SUBACK, UNSUBACK and
 /// acknowledgements with properties go through mqttbytes where that is right. A packet that is larger than the
 /// receiver's Maximum Packet Size even without advice is not sent [MQTT-3.1.2-24].

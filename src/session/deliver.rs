@@ -141,7 +141,7 @@ impl Session {
         }
         let saving = waiting.qos == QoS::ExactlyOnce && waiting.ticket != Ticket::NONE;
         if !saving {
-            self.transmit(&content, &shape, templates, desk.out);
+            self.transmit(&content, &shape, templates, desk);
         }
         if let Some(packet_id) = shape.packet_id {
             let progress = if saving { Progress::Saving } else { Progress::Published };
@@ -155,11 +155,18 @@ impl Session {
         }
     }
 
-    fn transmit(&mut self, content: &Content<'_>, shape: &Shape<'_>, templates: Option<&mut Templates>, out: &mut Out) {
+    fn transmit(
+        &mut self,
+        content: &Content<'_>,
+        shape: &Shape<'_>,
+        templates: Option<&mut Templates>,
+        desk: &mut Desk<'_>,
+    ) {
         match templates {
-            Some(templates) => templates.put(content, shape, out),
-            None => Templates::default().put(content, shape, out),
+            Some(templates) => templates.put(content, shape, desk.out),
+            None => Templates::default().put(content, shape, desk.out),
         }
+        desk.sent.publish(shape.qos);
         if let (Some(Alias::Teach(_)), Some(aliases)) = (shape.alias, &mut self.aliases_out) {
             aliases.taught(content.topic);
         }
@@ -205,7 +212,7 @@ impl Session {
             subscription_ids: &subscription_ids,
         };
         if fits(&content, &mut shape, &self.peer) {
-            self.transmit(&content, &shape, None, desk.out);
+            self.transmit(&content, &shape, None, desk);
         } else {
             desk.effects.push(Effect::Dropped(DropReason::TooLarge));
             self.finish(id, desk);
@@ -316,7 +323,11 @@ impl Session {
     }
 
     pub(super) fn put(&self, packet: &Outgoing, desk: &mut Desk<'_>) {
+        let before = desk.out.len();
         outgoing::put(packet, &self.peer, desk.out);
+        if desk.out.len() > before {
+            desk.sent.other(packet.packet_type());
+        }
     }
 }
 

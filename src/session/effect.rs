@@ -14,6 +14,43 @@ pub struct Desk<'a> {
     pub out: &'a mut Out,
     /// What the caller has to do, in order.
     pub effects: &'a mut Vec<Effect>,
+    /// What was put into `out`, to be counted.
+    pub sent: Sent,
+}
+
+impl<'a> Desk<'a> {
+    /// A desk on which nothing lies that has to be counted.
+    pub fn new(out: &'a mut Out, effects: &'a mut Vec<Effect>) -> Self {
+        Self { out, effects, sent: Sent::default() }
+    }
+}
+
+/// Packets that were put into an out buffer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Sent {
+    /// PUBLISH, by QoS.
+    pub publishes: [u32; 3],
+    /// All other packets, by packet type.
+    pub others: [u16; 16],
+    /// Whether there are any of those.
+    pub any_others: bool,
+}
+
+impl Sent {
+    /// A PUBLISH was put.
+    pub(super) fn publish(&mut self, qos: QoS) {
+        if let Some(count) = self.publishes.get_mut(qos as usize) {
+            *count += 1;
+        }
+    }
+
+    /// A packet of this type was put.
+    pub(super) fn other(&mut self, packet_type: u8) {
+        if let Some(count) = self.others.get_mut(usize::from(packet_type)) {
+            *count = count.saturating_add(1);
+            self.any_others = true;
+        }
+    }
 }
 
 /// The right to acknowledge one incoming PUBLISH. Made only where a PUBLISH is judged (`session/publish.rs`), used up by

@@ -27,7 +27,7 @@ mod subscribe;
 #[cfg(test)]
 mod tests;
 
-pub use effect::{Desk, DropReason, Effect, Ending, Farewell, Owed, Receipt, Taken, Violation, Wanted};
+pub use effect::{Desk, DropReason, Effect, Ending, Farewell, Owed, Receipt, Sent, Taken, Violation, Wanted};
 pub use limits::Limits;
 pub use saved::{Change, Options, OutState, Page, Queued, Saved, SavedOut, SavedSubscription};
 

@@ -224,6 +224,9 @@ fn read_message(reader: &mut Reader<'_>, epoch: Epoch) -> Result<Message, Unread
     let expires = reader.maybe_u64()?.map(|written| epoch.read(written));
     let origin = Origin(reader.u64()?);
     let (topic, properties, payload) = (reader.text()?, reader.bytes()?, reader.bytes()?);
+    if topic.len() > usize::from(u16::MAX) {
+        return Err(Unreadable::Body);
+    }
     let parts = Parts { topic, properties, payload, qos, retain, expiry_s: None, origin };
     let mut message = Message::new(parts, Now::default());
     message.expires = expires;
@@ -402,3 +405,6 @@ pub fn will(body: &[u8]) -> Result<LaterWill, Unreadable> {
     let will = Will { topic, payload, qos, retain, delay_s, expiry_s, properties };
     reader.end(LaterWill { will, due_wall_ms })
 }
+
+#[cfg(test)]
+mod tests;

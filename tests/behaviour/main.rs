@@ -9,6 +9,7 @@ mod support;
 mod acknowledgements;
 mod delivery;
 mod depth;
+mod figures;
 mod fragments;
 mod lies;
 mod memory;

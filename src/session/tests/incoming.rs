@@ -146,7 +146,7 @@ fn mqtt3_4_8_0_2_what_the_store_refuses_ends_a_311_connection_without_puback() {
         let mut bench = Bench::new(opening(version));
         bench.packet(Packet::Publish(publish("t", QOS[1], 7))).unwrap();
         let (receipt, reason) = accepted(bench.effects());
-        let mut desk = Desk { out: &mut bench.out, effects: &mut bench.effects };
+        let mut desk = Desk::new(&mut bench.out, &mut bench.effects);
         let result = bench.session.handle_failed(Owed::Accepted { receipt, reason }, bench.now, &mut desk);
         assert_eq!(result, expected);
         let (bytes, is_v5) = (bench.bytes(), version == V5);
@@ -269,7 +269,7 @@ fn mqtt_4_12_1_1_reauthentication_keeps_the_method_of_the_connect() {
     assert_eq!(other, violation(ReasonCode::ProtocolError, "MQTT-4.12.1-1"));
     bench.packet(auth(ReasonCode::ReAuthenticate, "M")).unwrap();
     assert!(matches!(bench.effects()[..], [Effect::Reauthenticate(_)]));
-    let mut desk = Desk { out: &mut bench.out, effects: &mut bench.effects };
+    let mut desk = Desk::new(&mut bench.out, &mut bench.effects);
     let denied = Reauthentication::Denied(ReasonCode::BadUserNameOrPassword);
     let result = bench.session.handle_reauthentication(denied, &mut desk);
     assert_eq!(result, Err(Ending::ByServer(ReasonCode::NotAuthorized)), "[MQTT-4.12.1-2]");
@@ -281,7 +281,7 @@ fn mqtt_3_1_2_24_a_challenge_the_client_does_not_take_ends_the_connection() {
     opening.peer.maximum_packet_size = 20;
     let mut bench = Bench::new(opening);
     for (bytes, expected) in [(8, Ok(())), (13, Err(Ending::ByServer(ReasonCode::PacketTooLarge)))] {
-        let mut desk = Desk { out: &mut bench.out, effects: &mut bench.effects };
+        let mut desk = Desk::new(&mut bench.out, &mut bench.effects);
         let challenge = Reauthentication::Continue(vec![0; bytes].into());
         assert_eq!(bench.session.handle_reauthentication(challenge, &mut desk), expected, "{bytes} bytes of data");
     }

@@ -28,7 +28,7 @@ fn mqtt_3_1_2_22_only_silence_ends_the_connection() {
     bench.now = at(2_000);
     bench.packet(Packet::PingReq).unwrap();
     assert_eq!(bench.bytes(), [0xD0, 0], "[MQTT-3.12.4-1]");
-    let mut desk = Desk { out: &mut bench.out, effects: &mut bench.effects };
+    let mut desk = Desk::new(&mut bench.out, &mut bench.effects);
     assert_eq!(bench.session.handle_timeout(at(5_000), &mut desk), Ok(()));
     assert_eq!(bench.session.handle_timeout(at(5_001), &mut desk), Err(Ending::KeepAlive));
     let farewell = bench.session.end(&Ending::KeepAlive);

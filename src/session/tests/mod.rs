@@ -83,7 +83,7 @@ impl Bench {
 
     pub(super) fn with(opening: Opening, limits: Limits) -> Self {
         let (mut out, mut effects) = (Out::default(), Vec::new());
-        let mut desk = Desk { out: &mut out, effects: &mut effects };
+        let mut desk = Desk::new(&mut out, &mut effects);
         let session = Session::open(opening, &Arc::new(limits), at(0), &mut desk);
         Self { session, out, effects, may: Permissions::everything(), now: at(0) }
     }
@@ -95,23 +95,23 @@ impl Bench {
     }
 
     pub(super) fn packet(&mut self, packet: Packet<'_>) -> Result<(), Ending> {
-        let mut desk = Desk { out: &mut self.out, effects: &mut self.effects };
+        let mut desk = Desk::new(&mut self.out, &mut self.effects);
         self.session.handle_packet(packet, &self.may, self.now, &mut desk)
     }
 
     pub(super) fn deliver(&mut self, message: &Arc<Message>, ticket: u64, qos: QoS) {
         let delivery = Delivery { message, ticket: Ticket(ticket), qos, retain: false, subscription_ids: &[] };
-        let mut desk = Desk { out: &mut self.out, effects: &mut self.effects };
+        let mut desk = Desk::new(&mut self.out, &mut self.effects);
         self.session.handle_delivery(delivery, &mut Templates::default(), &self.may, self.now, &mut desk);
     }
 
     pub(super) fn durable(&mut self, owed: Owed) {
-        let mut desk = Desk { out: &mut self.out, effects: &mut self.effects };
+        let mut desk = Desk::new(&mut self.out, &mut self.effects);
         self.session.handle_durable(owed, &self.may, self.now, &mut desk);
     }
 
     pub(super) fn page(&mut self, page: super::Page) {
-        let mut desk = Desk { out: &mut self.out, effects: &mut self.effects };
+        let mut desk = Desk::new(&mut self.out, &mut self.effects);
         self.session.handle_queue(page, &self.may, self.now, &mut desk);
     }
 

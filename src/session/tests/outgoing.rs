@@ -107,7 +107,7 @@ fn a_slow_consumer_loses_qos_0_and_keeps_qos_1_up_to_its_bounds() {
     bench.deliver(&message("t", b"c", QOS[1], None), 0, QOS[1]);
     assert_eq!(bench.effects(), [Effect::Dropped(DropReason::SlowConsumer), Effect::Dropped(DropReason::QueueFull)]);
     bench.publishes();
-    let mut desk = Desk { out: &mut bench.out, effects: &mut bench.effects };
+    let mut desk = Desk::new(&mut bench.out, &mut bench.effects);
     bench.session.handle_drained(&bench.may, bench.now, &mut desk);
     assert_eq!(bench.publishes(), [(0x32, 1, b"b".to_vec())]);
 }

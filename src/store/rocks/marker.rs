@@ -205,25 +205,11 @@ pub struct Marker {
     folder: PathBuf,
     contents: Contents,
     live: LiveMark,
-    synced: u64,
-    /// It was said already that the marks cannot be written.
-    is_quiet: bool,
-}
-
-fn said(result: io::Result<()>, is_quiet: &mut bool, what: &str) {
-    match result {
-        Ok(()) => *is_quiet = false,
-        Err(error) if !*is_quiet => {
-            *is_quiet = true;
-            tracing::warn!(%error, "{what}");
-        }
-        Err(_) => {}
-    }
 }
 
 impl Marker {
     pub(super) fn new(folder: PathBuf, contents: Contents, live: LiveMark) -> Self {
-        Self { folder, contents, live, synced: contents.sequence, is_quiet: false }
+        Self { folder, contents, live }
     }
 
     /// The marks of a new store: nothing is in it yet.
@@ -248,34 +234,42 @@ impl Marker {
     }
 
     /// Notes that a commit reached `sequence`, and that it is synced: about a microsecond, and no sync.
-    pub fn note(&mut self, sequence: u64) {
-        self.synced = self.synced.max(sequence);
-        self.note_written(sequence);
+    ///
+    /// # Errors
+    /// The system says so; the commit itself stands.
+    pub(super) fn note(&mut self, sequence: u64) -> io::Result<()> {
+        self.live.note(Commit { sequence, synced: sequence })
     }
 
-    /// Notes a commit that is written up to `sequence`, and synced only as far as [`Marker::note`] was told (mode `os`).
-    pub fn note_written(&mut self, sequence: u64) {
-        let noted = self.live.note(Commit { sequence, synced: self.synced });
-        // The commit itself stands: a mark that is too low asks for less at the next start.
-        said(noted, &mut self.is_quiet, "cannot note the last commit beside the store");
+    /// Notes a commit that is written up to `sequence` and synced only up to `synced` (mode `os`).
+    ///
+    /// # Errors
+    /// The system says so; the commit itself stands.
+    pub fn note_written(&mut self, sequence: u64, synced: u64) -> io::Result<()> {
+        self.live.note(Commit { sequence, synced })
     }
 
-    /// Writes the marker again if the newest files are other ones than it names. To be asked about once a second.
-    pub fn rotate(&mut self) {
-        let rotated = Newest::of(&self.folder).and_then(|newest| match newest == self.contents.newest {
-            true => Ok(()),
-            false => self.write(State::Open, newest, self.synced),
-        });
-        // What the marker says already stays true.
-        said(rotated, &mut self.is_quiet, "cannot write the marker of the store");
+    /// Writes the marker again if the newest files are other ones than it names; says whether it did. To be asked about once
+    /// a second. `synced` is the sequence up to which the log is synced.
+    ///
+    /// # Errors
+    /// The system says so; what it says already stays true.
+    pub fn rotate(&mut self, synced: u64) -> io::Result<bool> {
+        let newest = Newest::of(&self.folder)?;
+        if newest == self.contents.newest {
+            return Ok(false);
+        }
+        self.write(State::Open, newest, synced)?;
+        Ok(true)
     }
 
     /// Writes that everything up to `sequence` was synced and the database closed in order.
-    pub fn close_clean(mut self, sequence: u64) {
-        self.note(sequence);
-        let written = Newest::of(&self.folder).and_then(|newest| self.write(State::Clean, newest, sequence));
-        // The next start then looks as after a kill, which is no harm.
-        said(written, &mut self.is_quiet, "cannot write the marker of the store");
+    ///
+    /// # Errors
+    /// The system says so; the next start then looks as after a kill, which is no harm.
+    pub fn close_clean(mut self, sequence: u64) -> io::Result<()> {
+        self.note(sequence)?;
+        self.write(State::Clean, Newest::of(&self.folder)?, sequence)
     }
 
     pub(super) fn write(&mut self, state: State, newest: Newest, sequence: u64) -> io::Result<()> {

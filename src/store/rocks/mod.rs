@@ -31,7 +31,7 @@ mod shared;
 mod tests;
 mod writer;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
@@ -83,9 +83,13 @@ impl Rocks {
     pub fn open(folder: &Path, mode: Mode, bounds: Bounds, epoch: Epoch) -> Result<Self, OpenError> {
         let began = Instant::now();
         let opened = open::open(folder)?;
+        let opened_sequence = opened.db.latest_sequence_number();
+        let (is_new, torn_bytes) = (opened.fresh, opened.torn_tail.map_or(0, |torn| torn.bytes));
         let db = Arc::new(opened.db);
-        let found = recover::scan(&db, epoch).map_err(|error| OpenError::damaged(folder, &error))?;
+        let found = recover::scan(&db, epoch).map_err(|error| OpenError::unreadable(folder, &error))?;
         tracing::info!(
+            is_new,
+            torn_bytes,
             sessions = found.ram.sessions(),
             messages = found.messages,
             retained = found.recovered.retained.len(),
@@ -94,19 +98,27 @@ impl Rocks {
         );
         let shared = Arc::new(Shared::new(db, found.ram, found.last, epoch, bounds));
         let (reads, due) = std::sync::mpsc::channel();
+        let again: PathBuf = folder.to_owned();
         let writer = Writer {
             shared: Arc::clone(&shared),
             mode,
-            marker: opened.marker,
+            synced: opened_sequence,
+            marker: Some(opened.marker),
             reads,
             ended: found.ended,
+            reopen: Box::new(move || {
+                open::open(&again).map(|opened| (opened.db, opened.marker)).map_err(|error| error.to_string())
+            }),
             unsynced: false,
             synced_at: Instant::now(),
             looked_at: Instant::now(),
         };
         let reader = Reader { shared: Arc::clone(&shared), due };
         let spawn = |name: &str, run: Box<dyn FnOnce() + Send>| {
-            std::thread::Builder::new().name(name.into()).spawn(run).map_err(OpenError::System)
+            std::thread::Builder::new()
+                .name(name.into())
+                .spawn(run)
+                .map_err(|source| OpenError::System { folder: folder.to_owned(), source })
         };
         let threads =
             vec![spawn("store-writer", Box::new(|| writer.run()))?, spawn("store-reader", Box::new(|| reader.run()))?];

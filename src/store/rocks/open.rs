@@ -24,55 +24,57 @@ const ID: &[u8] = b"store id";
 /// Why a store was not opened. What was refused is as it was before.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The system refuses something.
-    #[error(transparent)]
-    System(#[from] io::Error),
-    /// Another process has it.
-    #[error("{}: another process has this store open; two brokers cannot share one", folder.display())]
-    Held {
-        /// The folder.
+    /// The system gives no folder, no file or no thread.
+    #[error("{}: {source}", folder.display())]
+    System {
+        /// The folder, or the file in it.
         folder: PathBuf,
+        /// What the system says.
+        source: io::Error,
     },
-    /// Opening it would lose or expose what is in it.
-    #[error("{}: {why}", file.display())]
-    Refused {
+    /// Another process has the folder.
+    #[error("{}: another process is using this store; two brokers cannot share one", .0.display())]
+    InUse(PathBuf),
+    /// Something that must be there is missing or damaged, or others could have got at it. Nothing was changed.
+    #[error("{}: {what}", file.display())]
+    Damaged {
         /// What is wrong: a file, or the folder.
         file: PathBuf,
         /// What is wrong with it.
-        why: String,
+        what: String,
     },
 }
 
 impl OpenError {
-    pub(super) fn refused(file: &Path, why: impl Into<String>) -> Self {
-        Self::Refused { file: file.to_owned(), why: why.into() }
+    pub(super) fn refused(file: &Path, what: impl Into<String>) -> Self {
+        Self::Damaged { file: file.to_owned(), what: what.into() }
     }
 
     pub(super) fn system(path: &Path, source: io::Error) -> Self {
-        Self::System(io::Error::new(source.kind(), format!("{}: {source}", path.display())))
+        Self::System { folder: path.to_owned(), source }
     }
 
-    /// Something in the database cannot be read. Its text may name the file.
-    pub(super) fn damaged(folder: &Path, error: &dyn std::error::Error) -> Self {
+    /// Rows that cannot be read. The text may name the file.
+    pub(super) fn unreadable(folder: &Path, error: &dyn std::error::Error) -> Self {
+        let source = error.source().map(|source| format!(": {source}")).unwrap_or_default();
         let text = error.to_string();
-        Self::Refused { file: named_in(&text, folder).unwrap_or_else(|| folder.to_owned()), why: text }
+        let what = if text.contains(source.trim_start_matches(": ")) { text } else { text + &source };
+        Self::Damaged { file: named_in(&what, folder).unwrap_or_else(|| folder.to_owned()), what }
     }
 
     fn database(folder: &Path, error: &rocksdb::Error) -> Self {
         let text = error.to_string();
         match error.kind() {
-            ErrorKind::IOError if text.contains("lock") && text.contains("LOCK") => {
-                Self::Held { folder: folder.to_owned() }
-            }
-            ErrorKind::IOError if !text.contains("No such file") => Self::System(io::Error::other(text)),
-            ErrorKind::Busy | ErrorKind::TryAgain | ErrorKind::TimedOut => Self::System(io::Error::other(text)),
-            _ => Self::damaged(folder, error),
+            ErrorKind::IOError if text.contains("lock") && text.contains("LOCK") => Self::InUse(folder.to_owned()),
+            ErrorKind::IOError if !text.contains("No such file") => Self::system(folder, io::Error::other(text)),
+            ErrorKind::Busy | ErrorKind::TryAgain | ErrorKind::TimedOut => Self::system(folder, io::Error::other(text)),
+            _ => Self::unreadable(folder, error),
         }
     }
 
     /// Whether starting again will not help.
-    pub fn is_configuration(&self) -> bool {
-        matches!(self, Self::Refused { .. })
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::Damaged { .. })
     }
 }
 
@@ -152,7 +154,7 @@ fn refuse_leftovers(folder: &Path) -> Result<(), OpenError> {
 fn hold(folder: &Path, id: StoreId, make: bool) -> Result<LiveMark, OpenError> {
     match live::lock(folder, make) {
         Ok(file) => Ok(LiveMark::new(file, id)),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(OpenError::Held { folder: folder.to_owned() }),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(OpenError::InUse(folder.to_owned())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             Err(OpenError::refused(&folder.join(LIVE), "is missing, and there is a store"))
         }
@@ -187,16 +189,6 @@ fn open_existing(folder: PathBuf, contents: Contents) -> Result<Opened, OpenErro
     Ok(Opened { db, marker, fresh: false, torn_tail })
 }
 
-/// Opens the database again whose marks are held, after it failed.
-pub(super) fn reopen(marker: &mut Marker) -> Result<DB, OpenError> {
-    let db = database(marker.folder(), marker.contents())?;
-    let folder = marker.folder().to_owned();
-    let floor = marker.floor().map_err(|error| OpenError::system(&folder, error))?;
-    reached(&db, floor, &folder)?;
-    enter(marker, &db)?;
-    Ok(db)
-}
-
 fn database(folder: &Path, contents: &Contents) -> Result<DB, OpenError> {
     let mut options = layout::options();
     let is_new = contents.state == State::Made;
@@ -212,7 +204,7 @@ fn enter(marker: &mut Marker, db: &DB) -> Result<(), OpenError> {
     // What was replayed is in the log still, or in tables that are synced.
     db.flush_wal(true).map_err(|error| OpenError::database(&folder, &error))?;
     let sequence = db.latest_sequence_number();
-    marker.note(sequence);
+    marker.note(sequence).map_err(wrong)?;
     let newest = Newest::of(&folder).map_err(wrong)?;
     marker.write(State::Open, newest, sequence).map_err(wrong)
 }

@@ -164,6 +164,7 @@ impl Ram {
         Some(was <= 1)
     }
 
+    #[cfg(test)]
     pub(super) fn refers_to(&self, ticket: Ticket) -> bool {
         self.bodies.contains_key(&ticket)
     }

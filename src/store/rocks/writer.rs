@@ -13,7 +13,7 @@ use super::fail_point::reached;
 use super::layout::{self, Row};
 use super::marker::Marker;
 use super::shared::{Read, Shared, Work};
-use super::{Mode, open, recover};
+use super::{Mode, recover};
 use crate::identity::{SessionId, Ticket};
 use crate::store::Record;
 
@@ -34,10 +34,14 @@ pub(super) type Due = (Read, Ticket);
 pub(super) struct Writer {
     pub(super) shared: Arc<Shared>,
     pub(super) mode: Mode,
-    pub(super) marker: Marker,
+    /// `None` while the store is being opened again.
+    pub(super) marker: Option<Marker>,
+    /// Sequence number up to which the log is synced.
+    pub(super) synced: u64,
     pub(super) reads: Sender<Due>,
     /// Sessions whose rows are still there.
     pub(super) ended: Vec<SessionId>,
+    pub(super) reopen: Box<dyn Fn() -> Result<(DB, Marker), String> + Send>,
     pub(super) unsynced: bool,
     pub(super) synced_at: Instant,
     pub(super) looked_at: Instant,
@@ -138,24 +142,21 @@ impl Writer {
         }
         match self.mode {
             Mode::Sync => self.sync(&db),
-            Mode::Os => {
-                self.unsynced = true;
-                self.marker.note_written(db.latest_sequence_number());
-            }
+            Mode::Os => self.unsynced = true,
         }
+        self.note(db.latest_sequence_number());
         Ok(())
     }
 
     /// Makes what was written safe. A sync that fails is never tried again: nobody knows what the kernel has kept, so the
     /// process ends, and the next start finds what is there.
     fn sync(&mut self, db: &DB) {
-        let sequence = db.latest_sequence_number();
         if let Err(error) = db.flush_wal(true) {
             tracing::error!(%error, "could not sync what was written: the process ends, so that nothing unsafe is acknowledged");
             std::process::abort();
         }
         reached("synced");
-        self.marker.note(sequence);
+        self.synced = db.latest_sequence_number();
         self.unsynced = false;
         self.synced_at = Instant::now();
     }
@@ -173,7 +174,7 @@ impl Writer {
         if self.looked_at.elapsed() >= LOOK_EVERY {
             self.looked_at = Instant::now();
             match self.shared.db() {
-                Some(_) => self.marker.rotate(),
+                Some(_) => self.rotate(),
                 None => self.open_again(),
             }
         }
@@ -188,20 +189,40 @@ impl Writer {
         }
     }
 
+    fn note(&mut self, sequence: u64) {
+        if let Some(marker) = &mut self.marker
+            && let Err(error) = marker.note_written(sequence, self.synced)
+        {
+            tracing::error!(%error, "could not note a commit beside the database");
+        }
+    }
+
+    fn rotate(&mut self) {
+        if let Some(marker) = &mut self.marker
+            && let Err(error) = marker.rotate(self.synced)
+        {
+            tracing::error!(%error, "could not write the marker file");
+        }
+    }
+
     fn open_again(&mut self) {
-        match open::reopen(&mut self.marker) {
-            Ok(db) => {
+        // It holds the lock of the folder.
+        self.marker = None;
+        match (self.reopen)() {
+            Ok((db, marker)) => {
                 let db = Arc::new(db);
                 let found = match recover::scan(&db, self.shared.epoch) {
                     Ok(found) => found,
                     Err(error) => return tracing::error!(%error, "the store was opened again and cannot be read"),
                 };
+                self.marker = Some(marker);
+                self.synced = db.latest_sequence_number();
                 *self.shared.ram.lock() = found.ram;
                 self.ended = found.ended;
                 *self.shared.db.lock() = Some(db);
                 tracing::info!("writing works again");
             }
-            Err(error) => tracing::warn!(%error, "the store cannot be opened yet"),
+            Err(error) => tracing::warn!(error, "the store cannot be opened yet"),
         }
     }
 
@@ -250,7 +271,14 @@ impl Writer {
     fn finish(mut self) {
         let Some(db) = self.shared.db.lock().take() else { return };
         self.sync(&db);
-        self.marker.close_clean(db.latest_sequence_number());
+        let sequence = db.latest_sequence_number();
+        // The reader has nothing left to read: this is the last hold on the database.
+        drop(db);
+        if let Some(marker) = self.marker.take()
+            && let Err(error) = marker.close_clean(sequence)
+        {
+            tracing::error!(%error, "could not mark the store as closed in order");
+        }
         tracing::info!(sessions = self.shared.ram.lock().sessions(), "the store is closed");
     }
 }

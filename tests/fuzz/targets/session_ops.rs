@@ -94,7 +94,7 @@ impl World {
         let (mut out, mut effects) = (Out::default(), Vec::new());
         let now = Now::default();
         let opening = opening(version, receive_maximum, maximum_packet_size, is_durable);
-        let session = Session::open(opening, &limits, now, &mut Desk { out: &mut out, effects: &mut effects });
+        let session = Session::open(opening, &limits, now, &mut Desk::new(&mut out, &mut effects));
         Self {
             session,
             version,
@@ -140,7 +140,7 @@ impl World {
     }
 
     fn packet(&mut self, packet: Packet<'_>) {
-        let mut desk = Desk { out: &mut self.out, effects: &mut self.effects };
+        let mut desk = Desk::new(&mut self.out, &mut self.effects);
         if let Err(ending) = self.session.handle_packet(packet, &self.may, self.now, &mut desk) {
             if let Ending::Violation(violation) = &ending {
                 let over = violation.reason == ReasonCode::ReceiveMaximumExceeded;
@@ -153,7 +153,7 @@ impl World {
 
     fn deliver(&mut self, message: &Arc<Message>, ticket: Ticket, qos: QoS) {
         let delivery = Delivery { message, ticket, qos, retain: false, subscription_ids: &[] };
-        let mut desk = Desk { out: &mut self.out, effects: &mut self.effects };
+        let mut desk = Desk::new(&mut self.out, &mut self.effects);
         self.session.handle_delivery(delivery, &mut Templates::default(), &self.may, self.now, &mut desk);
     }
 
@@ -173,7 +173,7 @@ impl World {
 
     fn page(&mut self) {
         if let Some(page) = self.queue.answer() {
-            let mut desk = Desk { out: &mut self.out, effects: &mut self.effects };
+            let mut desk = Desk::new(&mut self.out, &mut self.effects);
             self.session.handle_queue(page, &self.may, self.now, &mut desk);
         }
     }
@@ -181,7 +181,7 @@ impl World {
     fn drain(&mut self) {
         self.out = Out::default();
         self.seen = 0;
-        let mut desk = Desk { out: &mut self.out, effects: &mut self.effects };
+        let mut desk = Desk::new(&mut self.out, &mut self.effects);
         self.session.handle_drained(&self.may, self.now, &mut desk);
     }
 
@@ -263,7 +263,7 @@ impl World {
             }
             _ => {}
         }
-        let mut desk = Desk { out: &mut self.out, effects: &mut self.effects };
+        let mut desk = Desk::new(&mut self.out, &mut self.effects);
         self.session.handle_durable(owed, &self.may, self.now, &mut desk);
     }
 
@@ -273,7 +273,7 @@ impl World {
         if let Owed::Accepted { receipt, .. } = &owed {
             self.incoming.refused(receipt.packet_id());
         }
-        let mut desk = Desk { out: &mut self.out, effects: &mut self.effects };
+        let mut desk = Desk::new(&mut self.out, &mut self.effects);
         if let Err(ending) = self.session.handle_failed(owed, self.now, &mut desk) {
             self.connect_again(&ending);
         }
@@ -283,7 +283,7 @@ impl World {
     fn connect_again(&mut self, how: &Ending) {
         self.look();
         self.out = Out::default();
-        let mut desk = Desk { out: &mut self.out, effects: &mut self.effects };
+        let mut desk = Desk::new(&mut self.out, &mut self.effects);
         let nobody = Session::open(
             opening(self.version, self.receive_maximum, self.maximum_packet_size, false),
             &self.limits,
@@ -298,7 +298,7 @@ impl World {
         let saved = self.is_durable.then(|| self.queue.saved());
         self.outgoing.resume(saved.iter().flat_map(|saved| &saved.outgoing));
         self.incoming.resume(saved.iter().flat_map(|saved| &saved.received));
-        let mut desk = Desk { out: &mut self.out, effects: &mut self.effects };
+        let mut desk = Desk::new(&mut self.out, &mut self.effects);
         let opening = opening(self.version, self.receive_maximum, self.maximum_packet_size, self.is_durable);
         self.session = Session::open(Opening { saved, ..opening }, &self.limits, self.now, &mut desk);
         self.look();

@@ -22,7 +22,8 @@ fn commit(opened: &mut Opened, ticket: u64) {
     let value = record::seal(&key, &[ticket as u8; 300]);
     opened.db.put_cf(opened.db.cf_handle(QUEUE).unwrap(), key, value).unwrap();
     opened.db.flush_wal(true).unwrap();
-    opened.marker.note(opened.db.latest_sequence_number());
+    let sequence = opened.db.latest_sequence_number();
+    opened.marker.note(sequence).unwrap();
 }
 
 /// A store with tables and a log.
@@ -34,7 +35,8 @@ fn filled(folder: &Path) -> Opened {
             for family in FAMILIES {
                 opened.db.flush_cf(opened.db.cf_handle(family).unwrap()).unwrap();
             }
-            opened.marker.rotate();
+            let sequence = opened.db.latest_sequence_number();
+            assert!(opened.marker.rotate(sequence).unwrap());
         }
     }
     opened
@@ -52,7 +54,7 @@ fn closed(to: &Path) {
     let Opened { db, marker, .. } = filled(to);
     let sequence = db.latest_sequence_number();
     drop(db);
-    marker.close_clean(sequence);
+    marker.close_clean(sequence).unwrap();
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -101,10 +103,10 @@ fn newest_log(folder: &Path) -> PathBuf {
 fn refused(folder: &Path, file: &Path, word: &str) {
     let before = content(folder);
     match open(folder) {
-        Err(error @ OpenError::Refused { .. }) => {
+        Err(error @ OpenError::Damaged { .. }) => {
             let said = error.to_string();
             assert!(said.contains(&*file.display().to_string()) && said.contains(word), "{said}");
-            assert!(error.is_configuration());
+            assert!(error.is_damage());
         }
         other => panic!("{other:?}"),
     }
@@ -128,7 +130,7 @@ fn a_new_store_is_private_and_comes_back_after_a_kill_and_after_an_end_in_order(
     assert_eq!((rows(&db), fresh), (Ok(COMMITTED), false));
     let (id, sequence) = (marker.contents().id, db.latest_sequence_number());
     drop(db);
-    marker.close_clean(sequence);
+    marker.close_clean(sequence).unwrap();
     let again = open(&folder).unwrap();
     assert_eq!(rows(&again.db), Ok(COMMITTED));
     assert_eq!(again.marker.contents().id, id);
@@ -143,20 +145,11 @@ fn a_second_holder_is_told_so_until_the_first_is_gone() {
     let place = place();
     let first = open(place.path()).unwrap();
     let error = open(place.path()).unwrap_err();
-    assert!(matches!(error, OpenError::Held { .. }), "{error}");
+    assert!(matches!(error, OpenError::InUse(_)), "{error}");
     assert!(error.to_string().contains(&*place.path().display().to_string()));
-    assert!(!error.is_configuration());
+    assert!(!error.is_damage());
     drop(first);
     open(place.path()).unwrap();
-}
-
-#[test]
-fn a_database_that_failed_is_opened_again_under_the_same_marks() {
-    let place = place();
-    let Opened { db, mut marker, .. } = filled(place.path());
-    assert!(matches!(reopen(&mut marker), Err(OpenError::Held { .. })), "the failed one is still there");
-    drop(db);
-    assert_eq!(rows(&reopen(&mut marker).unwrap()), Ok(COMMITTED));
 }
 
 #[test]
@@ -306,7 +299,7 @@ fn never_fewer(origin: &Path, what: &str, harm: impl FnOnce(&Path)) -> &'static 
     copy(origin, copied.path());
     harm(copied.path());
     match open(copied.path()) {
-        Err(OpenError::Refused { .. }) => "refused",
+        Err(OpenError::Damaged { .. }) => "refused",
         Err(other) => panic!("{what}: {other}"),
         Ok(opened) => match rows(&opened.db) {
             Ok(found) => {
