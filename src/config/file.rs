@@ -421,6 +421,15 @@ pub const SETTINGS: &[Setting] = &[
               refused (5.0: 0x97; 3.1.1: the publisher is closed), one for several sessions drops the oldest in the full queue; \
               `drop_oldest` = the oldest is dropped in any case. What is dropped is counted.",
     },
+    Setting {
+        path: "store.backup_dir",
+        kind: Kind::Path,
+        initial: Initial::Text("backups"),
+        unit: "",
+        reload: Reload::Restart,
+        doc: "Directory for the folders of `PUT /store/backups/NAME`. On the file system of `data_dir` a backup links its tables \
+              instead of copying them.",
+    },
     at_restart(limit("cores.threads", (0, 1024), 0, "threads", "Threads that serve clients; 0 = one for each CPU.")),
     Setting {
         path: "log.level",

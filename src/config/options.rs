@@ -27,6 +27,8 @@ pub struct Config {
     pub auth: auth::Options,
     /// What survives the process.
     pub store_mode: StoreMode,
+    /// Where backups of the store go.
+    pub backup_dir: PathBuf,
     /// What may wait in the store for one session.
     pub queue: Bounds,
     /// Threads that serve clients, at least 1.

@@ -20,6 +20,7 @@ pub(super) fn resolve(values: Values, mistakes: Vec<Mistake>) -> Result<Config, 
     let shown = values.shown();
     let mut resolver = Resolver { values, mistakes, notes: Vec::new() };
     let data_dir = PathBuf::from(resolver.text("data_dir"));
+    let backup_dir = PathBuf::from(resolver.text("store.backup_dir"));
     let anonymous = resolver.flag_if_written("auth.allow_anonymous");
     let auth = resolver.auth();
     let kinds = [("mqtt", Kind::Mqtt), ("mqtts", Kind::Mqtts), ("ws", Kind::Ws), ("wss", Kind::Wss)];
@@ -29,6 +30,7 @@ pub(super) fn resolve(values: Values, mistakes: Vec<Mistake>) -> Result<Config, 
     let (limits, intake) = (resolver.limits(), resolver.intake());
     let config = Config {
         data_dir,
+        backup_dir,
         listeners,
         http,
         limits: Arc::new(limits),

@@ -17,12 +17,14 @@ mod telemetry;
 pub use lifecycle::Phase;
 pub use telemetry::Telemetry;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::config::{Config, Mistakes};
 use crate::metrics::Board;
 use crate::net::{ListenError, TlsConfig};
+use crate::store::Store;
 use crate::store::rocks::OpenError;
 use crate::{admin, auth};
 use clients::{Built, Clients};
@@ -120,6 +122,7 @@ pub fn run(config: Config, telemetry: &Arc<Telemetry>, reread: &Reread<'_>) -> R
         started,
         health: health(&lifecycle),
         set_log_level: set_log_level(telemetry),
+        backup: backup(&store, &config.backup_dir),
     })?;
     listening.extend(operators.as_ref().map(|operators| ("http".to_owned(), operators.addr)));
     lifecycle.enter(Phase::Running);
@@ -150,6 +153,16 @@ fn health(lifecycle: &Arc<Lifecycle>) -> Box<dyn Fn() -> admin::Health + Send + 
         Phase::Starting => admin::Health::Starting,
         Phase::Running => admin::Health::Running,
         Phase::Draining | Phase::Stopped => admin::Health::Draining,
+    })
+}
+
+fn backup(store: &Arc<dyn Store>, directory: &Path) -> Arc<admin::Backup> {
+    let (store, directory) = (Arc::clone(store), directory.to_owned());
+    Arc::new(move |name| {
+        let folder = directory.join(name);
+        store.backup(&folder)?;
+        tracing::info!(folder = %folder.display(), "the store was copied");
+        Ok(folder)
     })
 }
 

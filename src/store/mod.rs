@@ -12,6 +12,7 @@ pub mod memory;
 pub mod record;
 pub mod rocks;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::clock::Now;
@@ -174,6 +175,13 @@ pub trait Store: Send + Sync {
     fn lost(&self) -> Lost;
     /// Whom to wake when the durable mark moves. A store where every append is durable at once wakes nobody.
     fn wake_with(&self, _wake: Wake) {}
+    /// Copies everything that is durable to a folder that is not there yet, while the store is in use.
+    ///
+    /// # Errors
+    /// In words for an operator.
+    fn backup(&self, _to: &Path) -> Result<(), String> {
+        Err("this mode keeps nothing that could be copied".to_owned())
+    }
     /// Nothing follows: what was appended is made durable, and the store is left in order.
     fn close(&self) {}
 }

@@ -25,11 +25,20 @@ pub(super) fn prepare(folder: &Path) -> Result<PathBuf, OpenError> {
         Err(error) => return Err(at(error)),
         Ok(_) => {}
     }
-    refuse_foreign(&folder)?;
+    let folder = existing(&folder)?;
+    fs::set_permissions(&folder, Permissions::from_mode(0o700)).map_err(|source| OpenError::system(&folder, source))?;
+    Ok(folder)
+}
+
+/// The same for a folder that must be there, and is left as it is.
+pub(super) fn existing(folder: &Path) -> Result<PathBuf, OpenError> {
+    let folder: PathBuf = folder.components().collect();
+    let at = |source| OpenError::system(&folder, source);
     if !fs::symlink_metadata(&folder).map_err(at)?.is_dir() {
+        refuse_foreign(&folder)?;
         return Err(OpenError::refused(&folder, "is not a folder"));
     }
-    fs::set_permissions(&folder, Permissions::from_mode(0o700)).map_err(at)?;
+    refuse_foreign(&folder)?;
     for entry in fs::read_dir(&folder).map_err(at)? {
         let entry = entry.map_err(at)?;
         if entry.file_name() != "lost+found" {

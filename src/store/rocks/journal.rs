@@ -42,6 +42,46 @@ pub(super) fn end_of(file: &Path) -> io::Result<End> {
     scan(&mut File::open(file)?)
 }
 
+/// Calls `take` with every record that is whole, past damage: behind it, from the next block on.
+///
+/// # Errors
+/// The file cannot be read.
+pub(super) fn each_record(file: &Path, mut take: impl FnMut(&[u8])) -> io::Result<()> {
+    let (mut input, mut block, mut record) = (File::open(file)?, Vec::with_capacity(BLOCK), None);
+    loop {
+        block.clear();
+        if input.by_ref().take(BLOCK as u64).read_to_end(&mut block)? == 0 {
+            return Ok(());
+        }
+        let mut rest = &block[..];
+        while let Some((kind, payload, behind)) = next_piece(rest) {
+            match kind {
+                FULL => take(payload),
+                FIRST => record = Some(payload.to_vec()),
+                MIDDLE => record.iter_mut().for_each(|record| record.extend_from_slice(payload)),
+                LAST => {
+                    if let Some(mut record) = record.take() {
+                        record.extend_from_slice(payload);
+                        take(&record);
+                    }
+                }
+                _ => {}
+            }
+            rest = behind;
+        }
+        if rest.len() >= HEADER {
+            record = None;
+        }
+    }
+}
+
+/// Type and payload of the piece that `bytes` begin with, and what is behind it.
+fn next_piece(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+    let (header, payload) = bytes.split_at_checked(HEADER)?;
+    let (payload, behind) = payload.split_at_checked(usize::from(u16::from_le_bytes([header[4], header[5]])))?;
+    (header[6] != 0 && fits(header, payload)).then_some((header[6], payload, behind))
+}
+
 fn scan(input: &mut impl Read) -> io::Result<End> {
     let mut block = Vec::with_capacity(BLOCK);
     let (mut at, mut record) = (0, None);

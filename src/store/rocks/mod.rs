@@ -23,6 +23,7 @@ mod layout;
 mod live;
 mod marker;
 mod open;
+pub mod operator;
 mod ram;
 mod reader;
 mod recover;
@@ -176,6 +177,11 @@ impl Store for Rocks {
     fn wake_with(&self, wake: Wake) {
         // Set once, by who starts the cores.
         let _ = self.shared.wake.set(wake);
+    }
+
+    fn backup(&self, to: &Path) -> Result<(), String> {
+        let db = self.shared.db().ok_or("the store is not open: writing failed, and is tried again every second")?;
+        operator::backup(&db, to).map_err(|error| error.to_string())
     }
 
     fn close(&self) {

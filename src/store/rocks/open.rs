@@ -62,7 +62,7 @@ impl OpenError {
         Self::Damaged { file: named_in(&what, folder).unwrap_or_else(|| folder.to_owned()), what }
     }
 
-    fn database(folder: &Path, error: &rocksdb::Error) -> Self {
+    pub(super) fn database(folder: &Path, error: &rocksdb::Error) -> Self {
         let text = error.to_string();
         match error.kind() {
             ErrorKind::IOError if text.contains("lock") && text.contains("LOCK") => Self::InUse(folder.to_owned()),
@@ -127,7 +127,7 @@ pub fn open(folder: &Path) -> Result<Opened, OpenError> {
     }
 }
 
-fn read_marker(folder: &Path) -> Result<Option<Contents>, OpenError> {
+pub(super) fn read_marker(folder: &Path) -> Result<Option<Contents>, OpenError> {
     let file = folder.join(MARKER);
     Contents::read(folder).map_err(|error| match error {
         MarkerError::System(error) => OpenError::system(&file, error),
@@ -151,8 +151,16 @@ fn refuse_leftovers(folder: &Path) -> Result<(), OpenError> {
     }
 }
 
-fn hold(folder: &Path, id: StoreId, make: bool) -> Result<LiveMark, OpenError> {
-    match live::lock(folder, make) {
+/// Whether the live mark of a folder is made if it is missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Live {
+    Make,
+    MustBeThere,
+}
+
+/// Takes the folder: nobody else can while the live mark is held.
+pub(super) fn hold(folder: &Path, id: StoreId, live: Live) -> Result<LiveMark, OpenError> {
+    match live::lock(folder, live == Live::Make) {
         Ok(file) => Ok(LiveMark::new(file, id)),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(OpenError::InUse(folder.to_owned())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -164,7 +172,7 @@ fn hold(folder: &Path, id: StoreId, make: bool) -> Result<LiveMark, OpenError> {
 
 /// Marks first, then the database, then the marks once more: wherever this is interrupted, the next start goes on.
 fn make(folder: PathBuf, contents: Contents) -> Result<Opened, OpenError> {
-    let live = hold(&folder, contents.id, true)?;
+    let live = hold(&folder, contents.id, Live::Make)?;
     let wrong = |error| OpenError::system(&folder, error);
     let mut marker = Marker::new(folder.clone(), contents, live);
     marker.begin().map_err(wrong)?;
@@ -177,7 +185,7 @@ fn make(folder: PathBuf, contents: Contents) -> Result<Opened, OpenError> {
 }
 
 fn open_existing(folder: PathBuf, contents: Contents) -> Result<Opened, OpenError> {
-    let live = hold(&folder, contents.id, false)?;
+    let live = hold(&folder, contents.id, Live::MustBeThere)?;
     let mut marker = Marker::new(folder.clone(), contents, live);
     let torn_tail = look(&mut marker)?;
     if let Some(TornTail { file, bytes }) = &torn_tail {

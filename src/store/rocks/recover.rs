@@ -175,7 +175,8 @@ pub(super) fn each(
     Ok(())
 }
 
-fn shown(key: &[u8]) -> String {
+/// A key as text.
+pub(super) fn shown(key: &[u8]) -> String {
     key.iter().take(40).map(|byte| format!("{byte:02x}")).collect()
 }
 
