@@ -180,7 +180,7 @@ pub const SETTINGS: &[Setting] = &[
         initial: Initial::Text("data"),
         unit: "",
         reload: Reload::Restart,
-        doc: "Directory for what survives the process. Not used in store mode `memory`.",
+        doc: "Directory for what survives the process; its own user alone may read it. Not used in store mode `memory`.",
     },
     enabled("listeners.mqtt.enabled"),
     addr("listeners.mqtt.addr", "127.0.0.1:1883"),
