@@ -6,6 +6,8 @@
 //! A key is part of its record's checksum, so a value that was moved to another key is damage, too. Formats are drawn in
 //! `src/docs/store_format.md`; golden tests hold the bytes.
 
+mod parts;
+
 use bytes::Bytes;
 
 use super::SessionRecord;
@@ -14,6 +16,7 @@ use crate::identity::{ClientId, Origin, SessionId};
 use crate::message::{Class, Message, Parts};
 use crate::mqtt::{PacketId, QoS, Will};
 use crate::session::{Options, OutState};
+use parts::{Reader, Writer};
 
 /// Version of every record written now.
 pub const VERSION: u8 = 1;
@@ -112,97 +115,6 @@ pub fn unseal<'a>(key: &[u8], value: &'a [u8]) -> Result<&'a [u8], Unreadable> {
         return Err(Unreadable::Version(version));
     }
     Ok(body)
-}
-
-/// Writes the parts of a body.
-#[derive(Debug, Default)]
-struct Writer(Vec<u8>);
-
-impl Writer {
-    fn u8(&mut self, value: u8) -> &mut Self {
-        self.0.push(value);
-        self
-    }
-
-    fn u16(&mut self, value: u16) -> &mut Self {
-        self.0.extend_from_slice(&value.to_be_bytes());
-        self
-    }
-
-    fn u32(&mut self, value: u32) -> &mut Self {
-        self.0.extend_from_slice(&value.to_be_bytes());
-        self
-    }
-
-    fn u64(&mut self, value: u64) -> &mut Self {
-        self.0.extend_from_slice(&value.to_be_bytes());
-        self
-    }
-
-    fn maybe_u64(&mut self, value: Option<u64>) -> &mut Self {
-        match value {
-            Some(value) => self.u8(1).u64(value),
-            None => self.u8(0),
-        }
-    }
-
-    fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
-        self.u32(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
-        self.0.extend_from_slice(bytes);
-        self
-    }
-}
-
-/// Reads the parts of a body.
-struct Reader<'a>(&'a [u8]);
-
-impl<'a> Reader<'a> {
-    fn take(&mut self, count: usize) -> Result<&'a [u8], Unreadable> {
-        let (taken, rest) = self.0.split_at_checked(count).ok_or(Unreadable::Body)?;
-        self.0 = rest;
-        Ok(taken)
-    }
-
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], Unreadable> {
-        self.take(N)?.try_into().map_err(|_| Unreadable::Body)
-    }
-
-    fn u8(&mut self) -> Result<u8, Unreadable> {
-        Ok(self.array::<1>()?[0])
-    }
-
-    fn u16(&mut self) -> Result<u16, Unreadable> {
-        Ok(u16::from_be_bytes(self.array()?))
-    }
-
-    fn u32(&mut self) -> Result<u32, Unreadable> {
-        Ok(u32::from_be_bytes(self.array()?))
-    }
-
-    fn u64(&mut self) -> Result<u64, Unreadable> {
-        Ok(u64::from_be_bytes(self.array()?))
-    }
-
-    fn maybe_u64(&mut self) -> Result<Option<u64>, Unreadable> {
-        Ok(if self.u8()? == 0 { None } else { Some(self.u64()?) })
-    }
-
-    fn bytes(&mut self) -> Result<&'a [u8], Unreadable> {
-        let len = self.u32()? as usize;
-        self.take(len)
-    }
-
-    fn text(&mut self) -> Result<&'a str, Unreadable> {
-        std::str::from_utf8(self.bytes()?).map_err(|_| Unreadable::Body)
-    }
-
-    fn qos(&mut self) -> Result<QoS, Unreadable> {
-        QoS::from_bits(self.u8()?).ok_or(Unreadable::Body)
-    }
-
-    fn end<T>(self, value: T) -> Result<T, Unreadable> {
-        if self.0.is_empty() { Ok(value) } else { Err(Unreadable::Body) }
-    }
 }
 
 fn put_message(writer: &mut Writer, message: &Message, epoch: Epoch) {
