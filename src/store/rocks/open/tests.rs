@@ -352,3 +352,28 @@ fn f05_whatever_is_flipped_cut_or_deleted_it_never_opens_with_fewer_messages() {
         assert!(outcomes["refused"] > 30 && outcomes["whole"] > 5, "{outcomes:?}");
     }
 }
+
+#[test]
+fn f05_after_a_power_cut_that_took_the_live_mark_back_a_flipped_bit_in_the_log_is_refused() {
+    let origin = place();
+    let mut opened = filled(origin.path());
+    let earlier = fs::read(origin.path().join(LIVE)).unwrap();
+    commit(&mut opened, COMMITTED - 1);
+    let copied = place();
+    copy(origin.path(), copied.path());
+    fs::write(copied.path().join(LIVE), earlier).unwrap();
+    let log = newest_log(copied.path());
+    let bytes = fs::read(&log).unwrap();
+    // The last record, with its header: 300 bytes, their key and seal, and the batch around them.
+    let last = bytes.len() - 345;
+    for at in (last..last + 60).chain(bytes.len() - 3..bytes.len()) {
+        for bit in [0, 7] {
+            let mut flipped = bytes.clone();
+            flipped[at] ^= 1 << bit;
+            fs::write(&log, flipped).unwrap();
+            refused(copied.path(), &log, "is damaged at byte");
+        }
+    }
+    fs::write(&log, bytes).unwrap();
+    assert_eq!(rows(&open(copied.path()).unwrap().db), Ok(COMMITTED));
+}
