@@ -9,6 +9,7 @@ use anyhow::{Context as _, bail};
 use clap::{Parser, Subcommand};
 use heraldmq::config::{self, Config, Mistakes};
 use heraldmq::server::{self, ServerError, Telemetry};
+use heraldmq::store::rocks::{self, OpenError, operator};
 use heraldmq::{auth, certs};
 
 /// Gives memory back after a peak, and does not fragment as a broker's queues come and go.
@@ -54,6 +55,37 @@ enum Command {
         #[arg(long)]
         delete: bool,
     },
+    /// Look after a store that no broker has open.
+    #[command(subcommand)]
+    Store(StoreCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum StoreCommand {
+    /// Read everything and say what is damaged. Changes nothing.
+    Check {
+        /// The data folder, or a backup.
+        folder: PathBuf,
+    },
+    /// Say how much is in it.
+    Stats {
+        /// The data folder, or a backup.
+        folder: PathBuf,
+    },
+    /// Write what is whole in a damaged store into a new one, and say what is lost.
+    Salvage {
+        /// The damaged store; it is left as it is.
+        from: PathBuf,
+        /// The new one; nothing must be there.
+        to: PathBuf,
+    },
+    /// Check a backup, and copy it to where a broker opens it.
+    Restore {
+        /// The backup.
+        backup: PathBuf,
+        /// The data folder; nothing must be there.
+        to: PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
@@ -63,12 +95,14 @@ fn main() -> ExitCode {
         Some(Command::Check { file }) => check(&file),
         Some(Command::Certs { directory }) => make_certificates(&directory),
         Some(Command::Passwd { file, user, delete }) => passwd(&file, &user, delete),
+        Some(Command::Store(command)) => look_after(command),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("heraldmq: {error:#}");
-            let configuration = error.downcast_ref().is_some_and(ServerError::is_configuration);
+            let configuration = error.downcast_ref().is_some_and(ServerError::is_configuration)
+                || error.downcast_ref().is_some_and(OpenError::is_damage);
             ExitCode::from(if configuration || error.is::<Mistakes>() { EXIT_CONFIG } else { 1 })
         }
     }
@@ -104,6 +138,59 @@ fn make_certificates(directory: &Path) -> anyhow::Result<()> {
     println!("{}: server certificate {}, key {}", directory.display(), certs::CERTIFICATE, certs::KEY);
     println!("clients trust it by {}", directory.join(certs::CA).display());
     Ok(())
+}
+
+fn look_after(command: StoreCommand) -> anyhow::Result<()> {
+    rocks::keep_files_private();
+    match command {
+        StoreCommand::Check { folder } => check_store(&folder),
+        StoreCommand::Stats { folder } => {
+            let found = operator::survey(&folder)?;
+            print_stats(&found.stats);
+            refuse_damage(&folder, &found.damage)
+        }
+        StoreCommand::Salvage { from, to } => {
+            let salvaged = operator::salvage(&from, &to)?;
+            salvaged.lost.iter().for_each(|lost| println!("lost: {lost}"));
+            println!("{}: {} rows saved; {} places lost something", to.display(), salvaged.rows, salvaged.lost.len());
+            Ok(())
+        }
+        StoreCommand::Restore { backup, to } => {
+            operator::restore(&backup, &to)?;
+            println!("{}: restored from {}", to.display(), backup.display());
+            Ok(())
+        }
+    }
+}
+
+fn check_store(folder: &Path) -> anyhow::Result<()> {
+    let found = operator::survey(folder)?;
+    if let Some(torn) = &found.torn_tail {
+        println!("{}: the last {} bytes were never finished; a start cuts them off", torn.file.display(), torn.bytes);
+    }
+    found.damage.iter().for_each(|damage| println!("damaged: {damage}"));
+    refuse_damage(folder, &found.damage)?;
+    println!("{}: nothing wrong", folder.display());
+    Ok(())
+}
+
+fn refuse_damage(folder: &Path, damage: &[operator::Damage]) -> anyhow::Result<()> {
+    match damage.len() {
+        0 => Ok(()),
+        1 => bail!("{}: 1 place is damaged", folder.display()),
+        places => bail!("{}: {places} places are damaged", folder.display()),
+    }
+}
+
+fn print_stats(stats: &operator::Stats) {
+    println!("sessions              {}", stats.sessions);
+    println!("subscriptions         {}", stats.subscriptions);
+    println!("waiting messages      {}", stats.messages);
+    println!("  in the longest queue {}", stats.longest_queue);
+    println!("  bytes               {}", stats.message_bytes);
+    println!("retained messages     {}", stats.retained);
+    println!("  bytes               {}", stats.retained_bytes);
+    println!("bytes on disk         {}", stats.disk_bytes);
 }
 
 fn passwd(file: &Path, user: &str, delete: bool) -> anyhow::Result<()> {

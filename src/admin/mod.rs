@@ -1,4 +1,4 @@
-//! HTTP for operators: health, metrics, version, log level.
+//! HTTP for operators: health, metrics, version, log level, backup.
 //!
 //! [`Endpoint::bind`] opens the socket, so that a taken port is an error of the start and not of some task; then
 //! [`Endpoint::serve`] answers on the runtime it is awaited on.
@@ -17,6 +17,7 @@ pub use tls::{Certificates, FreshCertificates};
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::metrics::Page;
@@ -53,6 +54,9 @@ pub enum Health {
 /// Sets the filter of the log; the text says what is wrong with it.
 pub type SetLogLevel = dyn Fn(&str) -> Result<(), String> + Send + Sync;
 
+/// Copies the store into a folder of this name, and says where that is; the text says why not.
+pub type Backup = dyn Fn(&str) -> Result<PathBuf, String> + Send + Sync;
+
 /// What the handlers may ask and do.
 pub struct Admin {
     /// The metrics.
@@ -67,6 +71,8 @@ pub struct Admin {
     pub health: Box<dyn Fn() -> Health + Send + Sync>,
     /// Sets the filter of the log.
     pub set_log_level: Box<SetLogLevel>,
+    /// Copies the store.
+    pub backup: Arc<Backup>,
 }
 
 impl std::fmt::Debug for Admin {

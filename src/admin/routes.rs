@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::extract::{Extension, State};
+use axum::extract::{Extension, Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{get, put};
@@ -28,6 +28,7 @@ pub(super) fn router(admin: Arc<Admin>) -> Router {
         .route("/metrics", get(metrics))
         .route("/version", get(version))
         .route("/log/level", put(log_level))
+        .route("/store/backups/{name}", put(backup))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(admin)
 }
@@ -60,13 +61,43 @@ async fn version(State(admin): State<Arc<Admin>>) -> Response {
 }
 
 async fn log_level(State(admin): State<Arc<Admin>>, Extension(Peer(peer)): Extension<Peer>, level: String) -> Response {
-    if !peer.ip().to_canonical().is_loopback() {
-        return problem(StatusCode::FORBIDDEN, "answered to loopback addresses only");
+    if let Some(refusal) = refuse_remote(peer) {
+        return refusal;
     }
     match (admin.set_log_level)(level.trim()) {
         Ok(()) => Json(serde_json::json!({ "level": level.trim() })).into_response(),
         Err(why) => problem(StatusCode::BAD_REQUEST, &why),
     }
+}
+
+/// Copying takes as long as the disk needs, so it has a thread of its own, and goes on if nobody waits for the answer.
+async fn backup(
+    State(admin): State<Arc<Admin>>,
+    Extension(Peer(peer)): Extension<Peer>,
+    Path(name): Path<String>,
+) -> Response {
+    if let Some(refusal) = refuse_remote(peer) {
+        return refusal;
+    }
+    if !is_plain(&name) {
+        return problem(StatusCode::BAD_REQUEST, "a name has 1 to 64 letters, digits, _ and -");
+    }
+    let copied = tokio::task::spawn_blocking(move || (admin.backup)(&name)).await;
+    match copied {
+        Ok(Ok(folder)) => (StatusCode::CREATED, Json(serde_json::json!({ "folder": folder }))).into_response(),
+        Ok(Err(why)) => problem(StatusCode::CONFLICT, &why),
+        Err(error) => problem(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+    }
+}
+
+/// Nothing that leads out of a folder, or hides in it.
+fn is_plain(name: &str) -> bool {
+    (1..=64).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
+}
+
+fn refuse_remote(peer: SocketAddr) -> Option<Response> {
+    let is_local = peer.ip().to_canonical().is_loopback();
+    (!is_local).then(|| problem(StatusCode::FORBIDDEN, "answered to loopback addresses only"))
 }
 
 fn problem(code: StatusCode, why: &str) -> Response {

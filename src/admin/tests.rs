@@ -34,6 +34,10 @@ fn start_with(health: Health, tls: Option<TlsFiles>) -> Running {
             seen.lock().unwrap().push(level.to_owned());
             if level == "debug" { Ok(()) } else { Err("not a level".to_owned()) }
         }),
+        backup: Arc::new(|name| match name {
+            "taken" => Err("is there already".to_owned()),
+            name => Ok(PathBuf::from("copies").join(name)),
+        }),
     };
     let (stop, stopped) = watch::channel(false);
     let addr = endpoint.addr().unwrap();
@@ -164,4 +168,24 @@ fn a_key_that_does_not_fit_is_refused_with_the_name_of_a_file() {
     assert!(error.starts_with(&one.certificate.display().to_string()), "{error}");
     let missing = TlsFiles { certificate: one.certificate, key: "/nowhere/a.key".into() };
     assert!(Certificates::load(&missing).unwrap_err().to_string().starts_with("/nowhere/a.key: "));
+}
+
+#[test]
+fn a_backup_is_made_under_a_plain_name_only() {
+    let running = start(Health::Running);
+    let put = |name: &str| {
+        ask(
+            running.addr,
+            &format!("PUT /store/backups/{name} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"),
+        )
+    };
+    let made = put("monday-1");
+    assert!(made.starts_with("HTTP/1.1 201 ") && made.ends_with("{\"folder\":\"copies/monday-1\"}"), "{made}");
+    let taken = put("taken");
+    assert!(taken.starts_with("HTTP/1.1 409 ") && taken.ends_with("{\"error\":\"is there already\"}"), "{taken}");
+    for name in ["..", "%2e%2e%2fetc", "a%2Fb", "a.b", "%00", &"x".repeat(65)] {
+        let refused = put(name);
+        assert!(refused.starts_with("HTTP/1.1 400 "), "{name}: {refused}");
+    }
+    assert!(get(running.addr, "/store/backups/monday-1").starts_with("HTTP/1.1 405 "), "only asked for on purpose");
 }

@@ -1,12 +1,15 @@
 //! From what the store kept to seats, subscriptions, retained messages and deadlines, before anybody is listened to.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::Broker;
 use super::index::Interest;
 use super::later::Due;
+use super::seat::Seat;
 use crate::clock::Now;
 use crate::session::SavedSubscription;
+use crate::store::record::LaterWill;
 use crate::store::{Record, SessionRecord};
 use crate::topic::filter::TopicFilter;
 
@@ -18,8 +21,14 @@ impl Broker {
             self.retained.load(message);
         }
         let sessions = found.sessions.len();
+        let mut wills: HashMap<_, _> = found.wills.into_iter().collect();
         for (record, subscriptions, ends_wall_ms) in found.sessions {
-            self.recover_session(record, &subscriptions, ends_wall_ms, now);
+            let will = wills.remove(&record.session);
+            let seat = self.recover_session(record, &subscriptions, ends_wall_ms, now);
+            if let Some(LaterWill { will, due_wall_ms }) = will {
+                let at = now.moment.plus_ms(due_wall_ms.saturating_sub(now.wall_ms));
+                self.later.add(at, Due::Will { seat, will });
+            }
         }
         sessions
     }
@@ -30,7 +39,7 @@ impl Broker {
         subscriptions: &[SavedSubscription],
         ends_wall_ms: Option<u64>,
         now: Now,
-    ) {
+    ) -> Arc<Seat> {
         let SessionRecord { session, client, owner, expiry_s } = record;
         let seat = self.directory.insert_recovered(session, client, owner);
         for subscription in subscriptions {
@@ -39,7 +48,7 @@ impl Broker {
             }
         }
         if expiry_s == u32::MAX {
-            return; // it never ends
+            return seat; // it never ends
         }
         let ends_wall_ms = ends_wall_ms.unwrap_or_else(|| {
             // Its client was connected to the end: it left with the process that ended [MQTT-3.1.2-23].
@@ -49,6 +58,7 @@ impl Broker {
         });
         let at = now.moment.plus_ms(ends_wall_ms.saturating_sub(now.wall_ms));
         self.later.add(at, Due::SessionEnds { seat: Arc::clone(&seat) });
+        seat
     }
 }
 

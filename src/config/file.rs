@@ -180,7 +180,7 @@ pub const SETTINGS: &[Setting] = &[
         initial: Initial::Text("data"),
         unit: "",
         reload: Reload::Restart,
-        doc: "Directory for what survives the process. Not used in store mode `memory`.",
+        doc: "Directory for what survives the process; its own user alone may read it. Not used in store mode `memory`.",
     },
     enabled("listeners.mqtt.enabled"),
     addr("listeners.mqtt.addr", "127.0.0.1:1883"),
@@ -388,11 +388,13 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         path: "store.mode",
-        kind: Kind::Word(&["memory"]),
+        kind: Kind::Word(&["sync", "os", "memory"]),
         initial: Initial::Text("memory"),
         unit: "",
         reload: Reload::Restart,
-        doc: "When an acknowledgement is sent: `memory` = when the message was routed; nothing survives the process.",
+        doc: "When an acknowledgement is sent: `sync` = when what it promises is in the log and synced (survives power loss), \
+              `os` = when it is in the log (survives the end of the process; a power cut may cost the last 100 ms), \
+              `memory` = when the message was routed; nothing survives the process.",
     },
     at_restart(limit(
         "store.queue_messages_max",
@@ -400,7 +402,7 @@ pub const SETTINGS: &[Setting] = &[
         10_000,
         "messages",
         "QoS 1 and 2 messages kept for one session that outlives its connection, those it was sent and did not \
-         acknowledge not counted. What is beyond drops the oldest.",
+         acknowledge not counted.",
     )),
     at_restart(limit(
         "store.queue_bytes_max",
@@ -409,6 +411,25 @@ pub const SETTINGS: &[Setting] = &[
         "bytes",
         "Bytes of the messages kept for one session: topics, properties and payloads. One message always fits.",
     )),
+    Setting {
+        path: "store.queue_full",
+        kind: Kind::Word(&["reject", "drop_oldest"]),
+        initial: Initial::Text("reject"),
+        unit: "",
+        reload: Reload::Restart,
+        doc: "What happens to a message for a session whose queue is full: `reject` = a message for this session alone is \
+              refused (5.0: 0x97; 3.1.1: the publisher is closed), one for several sessions drops the oldest in the full queue; \
+              `drop_oldest` = the oldest is dropped in any case. What is dropped is counted.",
+    },
+    Setting {
+        path: "store.backup_dir",
+        kind: Kind::Path,
+        initial: Initial::Text("backups"),
+        unit: "",
+        reload: Reload::Restart,
+        doc: "Directory for the folders of `PUT /store/backups/NAME`. On the file system of `data_dir` a backup links its tables \
+              instead of copying them.",
+    },
     at_restart(limit("cores.threads", (0, 1024), 0, "threads", "Threads that serve clients; 0 = one for each CPU.")),
     Setting {
         path: "log.level",

@@ -27,6 +27,8 @@ pub struct Config {
     pub auth: auth::Options,
     /// What survives the process.
     pub store_mode: StoreMode,
+    /// Where backups of the store go.
+    pub backup_dir: PathBuf,
     /// What may wait in the store for one session.
     pub queue: Bounds,
     /// Threads that serve clients, at least 1.
@@ -64,6 +66,10 @@ pub struct Intake {
 /// When an acknowledgement is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StoreMode {
+    /// When it is in the log and synced: survives power loss.
+    Sync,
+    /// When it is in the log: survives the end of the process.
+    Os,
     /// When the message was routed.
     Memory,
 }
@@ -72,6 +78,8 @@ impl StoreMode {
     /// As it is written.
     pub fn name(self) -> &'static str {
         match self {
+            StoreMode::Sync => "sync",
+            StoreMode::Os => "os",
             StoreMode::Memory => "memory",
         }
     }

@@ -12,7 +12,7 @@ use super::read::{Value, Values};
 use crate::mqtt::QoS;
 use crate::net::{Kind, ListenerOptions, TlsOptions};
 use crate::session::Limits;
-use crate::store::Bounds;
+use crate::store::{Bounds, WhenFull};
 use crate::{admin, auth};
 
 /// Turns values into a configuration; `mistakes` are those already found.
@@ -20,6 +20,7 @@ pub(super) fn resolve(values: Values, mistakes: Vec<Mistake>) -> Result<Config, 
     let shown = values.shown();
     let mut resolver = Resolver { values, mistakes, notes: Vec::new() };
     let data_dir = PathBuf::from(resolver.text("data_dir"));
+    let backup_dir = PathBuf::from(resolver.text("store.backup_dir"));
     let anonymous = resolver.flag_if_written("auth.allow_anonymous");
     let auth = resolver.auth();
     let kinds = [("mqtt", Kind::Mqtt), ("mqtts", Kind::Mqtts), ("ws", Kind::Ws), ("wss", Kind::Wss)];
@@ -29,6 +30,7 @@ pub(super) fn resolve(values: Values, mistakes: Vec<Mistake>) -> Result<Config, 
     let (limits, intake) = (resolver.limits(), resolver.intake());
     let config = Config {
         data_dir,
+        backup_dir,
         listeners,
         http,
         limits: Arc::new(limits),
@@ -264,13 +266,20 @@ impl Resolver {
 
     fn store_mode(&mut self) -> StoreMode {
         match self.text("store.mode").as_str() {
+            "sync" => StoreMode::Sync,
+            "os" => StoreMode::Os,
             "memory" => StoreMode::Memory,
             other => unreachable!("{other} is not one of the declared words"),
         }
     }
 
     fn queue(&mut self) -> Bounds {
-        Bounds { messages_max: self.whole("store.queue_messages_max"), bytes_max: self.whole("store.queue_bytes_max") }
+        let when_full = match self.text("store.queue_full").as_str() {
+            "drop_oldest" => WhenFull::DropOldest,
+            _ => WhenFull::Reject,
+        };
+        let (messages_max, bytes_max) = (self.whole("store.queue_messages_max"), self.whole("store.queue_bytes_max"));
+        Bounds { messages_max, bytes_max, when_full }
     }
 
     fn threads(&mut self) -> usize {

@@ -35,8 +35,8 @@ impl Core {
     }
 
     /// Publishes a message nobody waits for an answer to: a will, the broker's own.
-    pub(super) fn publish_alone(&mut self, message: Message) {
-        let (_, _, held) = self.publish(message, Vec::new());
+    pub(super) fn publish_alone(&mut self, message: Message, records: Vec<Record>) {
+        let (_, _, held) = self.publish(message, records);
         self.orphans.extend(held.map(|held| *held));
     }
 

@@ -13,6 +13,7 @@ use crate::metrics::{Closed, Dropped, Metric};
 use crate::mqtt::{Outgoing, ReasonCode, Will, outgoing};
 use crate::session::{Change, Ending, Farewell, may_publish};
 use crate::store::Record;
+use crate::store::record::LaterWill;
 
 /// How long a closing connection is read and its bytes thrown away, so that the last packet is not wiped out by a reset.
 const LINGER_MS: u64 = 2_000;
@@ -121,6 +122,9 @@ impl Core {
                 // At its delay or at the session's end, whichever comes first [MQTT-3.1.2-8].
                 let delayed = self.not_before(will.delay_s);
                 let at = ends.map_or(delayed, |ends| ends.min(delayed));
+                let due_wall_ms = self.now.wall_ms + at.ms_since(self.now.moment);
+                let later = Box::new(LaterWill { will: will.clone(), due_wall_ms });
+                broker.append(vec![Record::Will { session: seat.session, will: later }]);
                 broker.later.add(at, Due::Will { seat: Arc::clone(seat), will });
             }
             Some(will) => self.publish_will(will, seat.origin),
@@ -148,7 +152,10 @@ impl Core {
         let broker = Arc::clone(&self.shared.broker);
         for due in broker.later.due(self.now.moment) {
             match due {
-                Due::Will { seat, will } => self.publish_will(will, seat.origin),
+                Due::Will { seat, will } => {
+                    let gone = if seat.is_durable() { vec![Record::NoWill(seat.session)] } else { Vec::new() };
+                    self.publish_will_and(will, seat.origin, gone);
+                }
                 // A client that is just coming back has the seat, or finds it closed and begins anew.
                 Due::SessionEnds { seat } => {
                     if seat.retire() {
@@ -163,6 +170,11 @@ impl Core {
     }
 
     pub(super) fn publish_will(&mut self, will: Will, origin: Origin) {
+        self.publish_will_and(will, origin, Vec::new());
+    }
+
+    /// Publishes a will, and stores `records` with what it leaves behind, as one.
+    fn publish_will_and(&mut self, will: Will, origin: Origin, records: Vec<Record>) {
         self.counters.add(Metric::WillsPublished, 1);
         let parts = Parts {
             topic: &will.topic,
@@ -173,7 +185,7 @@ impl Core {
             expiry_s: will.expiry_s,
             origin,
         };
-        self.publish_alone(Message::new(parts, self.now));
+        self.publish_alone(Message::new(parts, self.now), records);
     }
 
     /// A claimant wants the Client Identifier of one of ours.

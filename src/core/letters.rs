@@ -88,7 +88,7 @@ impl Core {
                 expiry_s: None,
                 origin: Origin::default(),
             };
-            self.publish_alone(Message::new(parts, self.now));
+            self.publish_alone(Message::new(parts, self.now), Vec::new());
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::core::{self, Cores, Door, Mail};
 use crate::metrics::Board;
 use crate::net::listener;
 use crate::net::{Endpoint, Listener, TlsConfig};
+use crate::wake::Wake;
 
 /// What the cores are given that was built before them.
 pub(super) struct Built {
@@ -98,6 +99,11 @@ impl Clients {
             }
         }
         self.cores.tell_all(|| Mail::Reloaded);
+    }
+
+    /// What the store rings when its mark has moved.
+    pub(super) fn wake(&self) -> Wake {
+        self.cores.wake_all()
     }
 
     /// Says good-bye to every client and waits for the cores to end.

@@ -17,12 +17,15 @@ mod telemetry;
 pub use lifecycle::Phase;
 pub use telemetry::Telemetry;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::config::{Config, Mistakes};
 use crate::metrics::Board;
 use crate::net::{ListenError, TlsConfig};
+use crate::store::Store;
+use crate::store::rocks::OpenError;
 use crate::{admin, auth};
 use clients::{Built, Clients};
 use lifecycle::{Asked, Lifecycle, Signals};
@@ -47,6 +50,9 @@ pub enum ServerError {
     /// The password file or the ACL file is wrong.
     #[error(transparent)]
     Auth(#[from] auth::FileError),
+    /// The data folder cannot be used.
+    #[error(transparent)]
+    Store(#[from] OpenError),
     /// An endpoint for clients cannot be opened.
     #[error("listeners.{listener}")]
     Listener {
@@ -62,6 +68,7 @@ impl ServerError {
     pub fn is_configuration(&self) -> bool {
         match self {
             Self::Auth(_) | Self::Admin(admin::AdminError::Certificate { .. }) => true,
+            Self::Store(error) => error.is_damage(),
             Self::Listener { source, .. } => !matches!(source, ListenError::Bind { .. }),
             Self::System(_) | Self::Admin(admin::AdminError::Bind { .. }) => false,
         }
@@ -102,10 +109,11 @@ pub fn run(config: Config, telemetry: &Arc<Telemetry>, reread: &Reread<'_>) -> R
     let lifecycle = Arc::new(Lifecycle::new());
     let board = Arc::new(Board::new(config.threads));
     let auth = Arc::new(auth::Auth::new(auth::Files::read(&config.auth)?, runtime.handle().clone()));
-    let clients = Clients::start(
-        &config,
-        Built { broker: state::broker(&config, started), auth: Arc::clone(&auth), board: Arc::clone(&board), started },
-    )?;
+    let broker = state::broker(&config, started)?;
+    let store = Arc::clone(&broker.store);
+    let built = Built { broker, auth: Arc::clone(&auth), board: Arc::clone(&board), started };
+    let clients = Clients::start(&config, built)?;
+    store.wake_with(clients.wake());
     let mut listening = clients.listening();
     let operators = Operators::start(&config, &runtime, |version, store_mode| admin::Admin {
         page: crate::metrics::Page::new(Arc::clone(&board), &crate::metrics::Facts { version, store_mode }),
@@ -114,6 +122,7 @@ pub fn run(config: Config, telemetry: &Arc<Telemetry>, reread: &Reread<'_>) -> R
         started,
         health: health(&lifecycle),
         set_log_level: set_log_level(telemetry),
+        backup: backup(&store, &config.backup_dir),
     })?;
     listening.extend(operators.as_ref().map(|operators| ("http".to_owned(), operators.addr)));
     lifecycle.enter(Phase::Running);
@@ -128,6 +137,7 @@ pub fn run(config: Config, telemetry: &Arc<Telemetry>, reread: &Reread<'_>) -> R
     lifecycle.enter(Phase::Draining);
     tracing::info!("stopping");
     reloadable.clients.stop();
+    store.close();
     if let Some(operators) = operators {
         operators.stop();
     }
@@ -143,6 +153,16 @@ fn health(lifecycle: &Arc<Lifecycle>) -> Box<dyn Fn() -> admin::Health + Send + 
         Phase::Starting => admin::Health::Starting,
         Phase::Running => admin::Health::Running,
         Phase::Draining | Phase::Stopped => admin::Health::Draining,
+    })
+}
+
+fn backup(store: &Arc<dyn Store>, directory: &Path) -> Arc<admin::Backup> {
+    let (store, directory) = (Arc::clone(store), directory.to_owned());
+    Arc::new(move |name| {
+        let folder = directory.join(name);
+        store.backup(&folder)?;
+        tracing::info!(folder = %folder.display(), "the store was copied");
+        Ok(folder)
     })
 }
 

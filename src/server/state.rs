@@ -12,10 +12,23 @@ use crate::clock::{Moment, Now};
 use crate::config::{Config, StoreMode};
 use crate::store::Store;
 use crate::store::memory::Memory;
+use crate::store::record::Epoch;
+use crate::store::rocks::{Mode, OpenError, Rocks, keep_files_private};
 
 /// Opens the store and builds the broker on it. `started` is where the process's clock begins.
-pub(super) fn broker(config: &Config, started: Instant) -> Arc<Broker> {
-    let store: Arc<dyn Store> = match config.store_mode {
+///
+/// # Errors
+/// The data folder cannot be used.
+pub(super) fn broker(config: &Config, started: Instant) -> Result<Arc<Broker>, OpenError> {
+    let now = now(started);
+    keep_files_private();
+    let rocks = |mode| -> Result<Arc<dyn Store>, OpenError> {
+        let epoch = Epoch { wall_at_start_ms: now.wall_ms.saturating_sub(now.moment.as_ms()) };
+        Ok(Arc::new(Rocks::open(&config.data_dir, mode, config.queue, epoch)?))
+    };
+    let store = match config.store_mode {
+        StoreMode::Sync => rocks(Mode::Sync)?,
+        StoreMode::Os => rocks(Mode::Os)?,
         StoreMode::Memory => Arc::new(Memory::instant(config.queue)),
     };
     let retained = Limits { messages: config.intake.retained_messages_max, ..Limits::default() };
@@ -26,9 +39,9 @@ pub(super) fn broker(config: &Config, started: Instant) -> Arc<Broker> {
         later: Later::new(),
         store,
     };
-    let sessions = broker.recover(now(started));
+    let sessions = broker.recover(now);
     tracing::info!(store = broker.store.mode(), sessions, retained = broker.retained.count(), "state is there");
-    Arc::new(broker)
+    Ok(Arc::new(broker))
 }
 
 fn now(started: Instant) -> Now {

@@ -135,7 +135,9 @@ impl Store for Memory {
             return ticket;
         }
         let ticket = self.live.append(records.clone());
-        log.push_back((ticket, records));
+        if !self.live.refused(ticket) {
+            log.push_back((ticket, records));
+        }
         ticket
     }
 
@@ -148,7 +150,7 @@ impl Store for Memory {
     }
 
     fn failed(&self, ticket: Ticket) -> bool {
-        self.disk.as_ref().is_some_and(|disk| disk.failed.lock().contains(&ticket))
+        self.live.refused(ticket) || self.disk.as_ref().is_some_and(|disk| disk.failed.lock().contains(&ticket))
     }
 
     fn load(&self, session: SessionId, answer: Box<dyn FnOnce(Saved) + Send>) {

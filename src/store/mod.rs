@@ -9,7 +9,10 @@
 //! Start with [`Store`] and [`Record`]; `memory.rs` shows what each record means.
 
 pub mod memory;
+pub mod record;
+pub mod rocks;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::clock::Now;
@@ -17,19 +20,41 @@ use crate::identity::{ClientId, SessionId, Ticket};
 use crate::message::Message;
 use crate::mqtt::{PacketId, QoS};
 use crate::session::{Change, Page, Saved, SavedSubscription};
+use crate::wake::Wake;
+use record::LaterWill;
 
-/// Bounds of one session's queue. What is beyond drops the oldest message that was not sent yet.
+/// What happens when a session's queue is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WhenFull {
+    /// A message for this session alone is refused, so that its publisher knows; of several sessions' messages the full
+    /// queue loses its oldest: one client that never comes back must not keep a broadcast from the others.
+    #[default]
+    Reject,
+    /// The oldest message that is not under way is dropped, and counted.
+    DropOldest,
+}
+
+/// Bounds of one session's queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
     /// Messages that wait.
     pub messages_max: usize,
     /// Bytes of those: topics, properties and payloads. One message always fits.
     pub bytes_max: usize,
+    /// What happens beyond.
+    pub when_full: WhenFull,
 }
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { messages_max: 10_000, bytes_max: 16 * 1024 * 1024 }
+        Self { messages_max: 10_000, bytes_max: 16 * 1024 * 1024, when_full: WhenFull::default() }
+    }
+}
+
+impl Bounds {
+    /// Whether a queue of so many messages and bytes has no room for another of `bytes`.
+    pub fn is_full(&self, messages: u64, waiting: u64, bytes: usize) -> bool {
+        messages > 0 && (messages >= self.messages_max as u64 || waiting + bytes as u64 > self.bytes_max as u64)
     }
 }
 
@@ -60,7 +85,7 @@ pub struct SessionRecord {
 }
 
 /// One durable fact. Records appended together are kept together or not at all.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Record {
     /// A message waits for these sessions. Its place in their queues is the ticket of the append.
     Enqueue {
@@ -89,6 +114,15 @@ pub enum Record {
         /// When it ends.
         ends_wall_ms: Option<u64>,
     },
+    /// A will that is to be published later. Called off when its client is back or its session ends.
+    Will {
+        /// Whose.
+        session: SessionId,
+        /// The will, and when it is due.
+        will: Box<LaterWill>,
+    },
+    /// The will is being published.
+    NoWill(SessionId),
     /// A session ends: its queue and everything of it goes.
     End(SessionId),
     /// A subscription was made or replaced.
@@ -106,6 +140,8 @@ pub struct Recovered {
     pub sessions: Vec<(SessionRecord, Vec<SavedSubscription>, Option<u64>)>,
     /// Retained messages.
     pub retained: Vec<Arc<Message>>,
+    /// Wills that were to be published later.
+    pub wills: Vec<(SessionId, LaterWill)>,
 }
 
 /// Messages that a store let go of without anybody being done with them, since it was opened.
@@ -137,4 +173,15 @@ pub trait Store: Send + Sync {
     fn recover(&self) -> Recovered;
     /// What was dropped so far, to be counted.
     fn lost(&self) -> Lost;
+    /// Whom to wake when the durable mark moves. A store where every append is durable at once wakes nobody.
+    fn wake_with(&self, _wake: Wake) {}
+    /// Copies everything that is durable to a folder that is not there yet, while the store is in use.
+    ///
+    /// # Errors
+    /// In words for an operator.
+    fn backup(&self, _to: &Path) -> Result<(), String> {
+        Err("this mode keeps nothing that could be copied".to_owned())
+    }
+    /// Nothing follows: what was appended is made durable, and the store is left in order.
+    fn close(&self) {}
 }

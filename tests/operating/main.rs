@@ -183,3 +183,78 @@ fn an_unknown_environment_variable_is_a_mistake() {
     assert_eq!(ended.code, Some(78));
     assert!(ended.errors.contains("environment variable HERALDMQ_LIMITS_RECIEVE_MAXIMUM: there is no such setting"));
 }
+
+/// A client over a bare socket, connected.
+fn client(program: &Program) -> TcpStream {
+    let mut stream = TcpStream::connect(program.address("mqtt")).unwrap();
+    stream.set_read_timeout(Some(std::time::Duration::from_secs(30))).unwrap();
+    stream.write_all(b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x00\x00\x01x").unwrap();
+    let mut answer = [0; 4];
+    stream.read_exact(&mut answer).unwrap();
+    assert_eq!(answer, *b"\x20\x02\x00\x00", "CONNACK");
+    stream
+}
+
+/// Subscribes to `kept`, and expects the retained message there.
+fn expect_kept(program: &Program) {
+    let mut stream = client(program);
+    stream.write_all(b"\x82\x09\x00\x02\x00\x04kept\x00").unwrap();
+    let expected = b"\x90\x03\x00\x02\x00\x31\x08\x00\x04kepthi";
+    let mut answer = vec![0; expected.len()];
+    stream.read_exact(&mut answer).unwrap();
+    assert_eq!(answer, expected, "SUBACK and the message");
+}
+
+/// One retained QoS 1 message; returns when it is acknowledged.
+fn retain(program: &Program, topic: &[u8]) {
+    let mut stream = client(program);
+    let mut answer = [0; 4];
+    let length = u8::try_from(2 + topic.len() + 2 + 2).unwrap();
+    stream.write_all(&[&[0x33, length, 0, topic.len() as u8], topic, b"\x00\x01hi"].concat()).unwrap();
+    stream.read_exact(&mut answer).unwrap();
+    assert_eq!(answer, *b"\x40\x02\x00\x01", "PUBACK");
+}
+
+#[test]
+fn a_store_is_backed_up_while_it_runs_checked_restored_and_refused_when_it_is_damaged() {
+    let place = directory();
+    let file = put(&place, "c.toml", &format!("{ANYWHERE}[store]\nmode = \"sync\"\n"));
+    let mut program = Program::start(&place, &file);
+    retain(&program, b"kept");
+    let http = program.address("http");
+    let made = ask(http, "PUT", "/store/backups/monday", "");
+    assert!(made.starts_with("HTTP/1.1 201") && made.ends_with("{\"folder\":\"backups/monday\"}"), "{made}");
+    assert!(ask(http, "PUT", "/store/backups/monday", "").starts_with("HTTP/1.1 409"));
+    let second = run(&place, &["--config", &file], "");
+    assert_eq!(second.code, Some(1));
+    assert!(second.errors.contains("data: another process is using this store"), "{}", second.errors);
+    assert_eq!(run(&place, &["store", "check", "data"], "").code, Some(1), "a broker has it");
+    program.signal(program::Signal::Terminate);
+    assert_eq!(program.wait(), Some(0));
+
+    for folder in ["data", "backups/monday"] {
+        let ended = run(&place, &["store", "check", folder], "");
+        assert_eq!((ended.code, ended.output), (Some(0), format!("{folder}: nothing wrong\n")), "{}", ended.errors);
+        let stats = run(&place, &["store", "stats", folder], "").output;
+        assert!(stats.contains("retained messages     ") && !stats.contains("retained messages     0\n"), "{stats}");
+    }
+    let refused = run(&place, &["store", "restore", "backups/monday", "data"], "");
+    assert_eq!(refused.code, Some(1), "it is not empty: {}", refused.errors);
+    assert_eq!(run(&place, &["store", "restore", "backups/monday", "restored"], "").code, Some(0));
+    let file = put(&place, "r.toml", &format!("data_dir = \"restored\"\n{ANYWHERE}[store]\nmode = \"sync\"\n"));
+    let program = Program::start(&place, &file);
+    expect_kept(&program);
+    drop(program);
+
+    fs::remove_file(place.path().join("restored/CURRENT")).unwrap();
+    let ended = run(&place, &["--config", &file], "");
+    assert_eq!(ended.code, Some(78));
+    assert!(ended.errors.contains("restored/CURRENT: is missing"), "{}", ended.errors);
+    let ended = run(&place, &["store", "check", "restored"], "");
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.output.contains("damaged: restored/CURRENT: is missing"), "{}", ended.output);
+    let saved = run(&place, &["store", "salvage", "restored", "saved"], "");
+    assert_eq!(saved.code, Some(0), "{}", saved.errors);
+    let file = put(&place, "s.toml", &format!("data_dir = \"saved\"\n{ANYWHERE}[store]\nmode = \"sync\"\n"));
+    expect_kept(&Program::start(&place, &file));
+}

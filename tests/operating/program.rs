@@ -60,6 +60,7 @@ fn command(place: &Path, arguments: &[&str]) -> Command {
 /// What is left of a program that has ended.
 pub struct Ended {
     pub code: Option<i32>,
+    pub output: String,
     pub errors: String,
 }
 
@@ -71,11 +72,14 @@ pub fn run_with(place: &TempDir, arguments: &[&str], input: &str, environment: &
     let mut child = command(place.path(), arguments).envs(environment.iter().copied()).spawn().unwrap();
     // A program that reads no input may have closed it already.
     let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
-    let errors = child.stderr.take().unwrap();
+    let (output, errors) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
     let code = end(&mut child);
-    let mut text = String::new();
-    BufReader::new(errors).read_to_string(&mut text).unwrap();
-    Ended { code, errors: text }
+    let text = |mut pipe: Box<dyn std::io::Read>| {
+        let mut text = String::new();
+        pipe.read_to_string(&mut text).unwrap();
+        text
+    };
+    Ended { code, output: text(Box::new(output)), errors: text(Box::new(errors)) }
 }
 
 fn end(child: &mut Child) -> Option<i32> {

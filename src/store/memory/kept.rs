@@ -7,6 +7,7 @@ use crate::identity::Ticket;
 use crate::message::Message;
 use crate::mqtt::{PacketId, QoS};
 use crate::session::{Change, OutState, Page, Queued, Saved, SavedOut, SavedSubscription};
+use crate::store::record::LaterWill;
 use crate::store::{Bounds, Recipient, SessionRecord};
 
 /// An empty queue gives its memory back above this many places.
@@ -18,6 +19,8 @@ pub(super) struct Kept {
     record: SessionRecord,
     /// Wall clock, ms; `None` while its client is there, or if it never ends.
     ends_wall_ms: Option<u64>,
+    /// Its will, if that is to be published later.
+    pub(super) will: Option<Box<LaterWill>>,
     subscriptions: Vec<SavedSubscription>,
     received: Vec<PacketId>,
     /// Has a Packet Identifier, in the order in which it is sent again.
@@ -42,6 +45,7 @@ impl Kept {
         Self {
             record,
             ends_wall_ms: None,
+            will: None,
             subscriptions: Vec::new(),
             received: Vec::new(),
             outgoing: Vec::new(),
@@ -54,10 +58,16 @@ impl Kept {
     pub(super) fn reopen(&mut self, record: SessionRecord) {
         self.record = record;
         self.ends_wall_ms = None;
+        self.will = None;
     }
 
     pub(super) fn leave(&mut self, ends_wall_ms: Option<u64>) {
         self.ends_wall_ms = ends_wall_ms;
+    }
+
+    /// Whether there is no room for another message of `bytes`.
+    pub(super) fn is_full(&self, bytes: usize, bounds: Bounds) -> bool {
+        bounds.is_full(self.queue.len() as u64, self.queue_bytes as u64, bytes)
     }
 
     /// Puts a message behind all others; returns how many fell out at the front for want of room.

@@ -1,9 +1,9 @@
 //! Everything that is stored, behind locks that few share.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasher as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use foldhash::fast::RandomState;
 use parking_lot::{Mutex, MutexGuard};
@@ -13,8 +13,10 @@ use super::kept::Kept;
 use crate::identity::{SessionId, Ticket};
 use crate::message::Message;
 use crate::session::{Page, Saved};
-use crate::store::{Bounds, Lost, Record, Recovered};
+use crate::store::{Bounds, Lost, Record, Recovered, WhenFull};
 
+/// Refused appends that are remembered.
+const REFUSED_KEPT: usize = 4096;
 /// A set of shards is one word.
 const SHARDS: usize = 64;
 
@@ -32,6 +34,9 @@ pub(super) struct Shards {
     last: AtomicU64,
     bounds: Bounds,
     topics: RandomState,
+    /// Appends that were refused, the latest ones: nobody asks about older ones.
+    refused: Mutex<VecDeque<Ticket>>,
+    any_refused: AtomicBool,
     queue_full: AtomicU64,
     session_ended: AtomicU64,
 }
@@ -63,6 +68,8 @@ impl Shards {
         Self {
             shards: std::iter::repeat_with(Mutex::default).take(SHARDS).collect(),
             last: AtomicU64::new(0),
+            refused: Mutex::default(),
+            any_refused: AtomicBool::new(false),
             bounds,
             topics,
             queue_full: AtomicU64::new(0),
@@ -85,8 +92,34 @@ impl Shards {
     pub(super) fn append(&self, records: Vec<Record>) -> Ticket {
         let mut held = self.hold(&records);
         let ticket = Ticket(self.last.fetch_add(1, Ordering::AcqRel) + 1);
-        self.apply(ticket, records, &mut held);
+        if self.is_full(&records, &mut held) {
+            let mut refused = self.refused.lock();
+            refused.push_back(ticket);
+            if refused.len() > REFUSED_KEPT {
+                refused.pop_front();
+            }
+            self.any_refused.store(true, Ordering::Release);
+        } else {
+            self.apply(ticket, records, &mut held);
+        }
         ticket
+    }
+
+    /// Whether the append with this ticket was refused because a queue is full.
+    pub(super) fn refused(&self, ticket: Ticket) -> bool {
+        self.any_refused.load(Ordering::Acquire) && self.refused.lock().contains(&ticket)
+    }
+
+    /// Whether the one queue that the append would grow is full, and the publisher is to be told.
+    fn is_full(&self, records: &[Record], held: &mut Held<'_>) -> bool {
+        self.bounds.when_full == WhenFull::Reject
+            && records.iter().any(|record| match record {
+                Record::Enqueue { message, recipients } => {
+                    matches!(&recipients[..], [only] if kept(held, only.session)
+                        .is_some_and(|kept| kept.is_full(message.bytes(), self.bounds)))
+                }
+                _ => false,
+            })
     }
 
     /// Applies `records` with a ticket that was given out elsewhere.
@@ -124,6 +157,8 @@ impl Shards {
         for shard in &self.shards {
             let shard = shard.lock();
             found.sessions.extend(shard.sessions.values().map(Kept::recovered));
+            let will = |(session, kept): (&SessionId, &Kept)| Some((*session, *kept.will.clone()?));
+            found.wills.extend(shard.sessions.iter().filter_map(will));
             found.retained.extend(shard.retained.values().cloned());
         }
         found.sessions.sort_by_key(|(record, ..)| record.session);
@@ -150,6 +185,8 @@ impl Shards {
             Record::Open(record) => 1 << place(record.session),
             Record::Received { session, .. }
             | Record::Leave { session, .. }
+            | Record::Will { session, .. }
+            | Record::NoWill(session)
             | Record::End(session)
             | Record::Subscribe(session, _)
             | Record::Unsubscribe(session, _)
@@ -200,6 +237,8 @@ impl Shards {
                 let ended = held.at(place(session)).and_then(|shard| shard.sessions.remove(&session));
                 self.session_ended.fetch_add(ended.map_or(0, |kept| kept.undelivered()), Ordering::Relaxed);
             }
+            Record::Will { session, will } => with(held, session, |kept| kept.will = Some(will)),
+            Record::NoWill(session) => with(held, session, |kept| kept.will = None),
             Record::Leave { session, ends_wall_ms } => with(held, session, |kept| kept.leave(ends_wall_ms)),
             Record::Received { session, packet_id } => with(held, session, |kept| kept.receive(packet_id)),
             Record::Subscribe(session, subscription) => with(held, session, |kept| kept.subscribe(subscription)),

@@ -6,7 +6,7 @@ use crate::identity::{ClientId, Origin};
 use crate::message::{Message, Parts};
 use crate::mqtt::{PacketId, QoS};
 use crate::session::{Change, Options, OutState, SavedSubscription};
-use crate::store::{Recipient, SessionRecord};
+use crate::store::{Recipient, SessionRecord, WhenFull};
 
 const ONE: SessionId = SessionId(1);
 /// In the same shard as the first.
@@ -218,7 +218,9 @@ fn the_last_retained_message_of_a_topic_is_kept() {
 #[test]
 fn a_full_queue_drops_the_oldest_that_was_not_sent_and_counts_it() {
     // Topic and payload have two bytes.
-    for bounds in [Bounds { messages_max: 2, bytes_max: 100 }, Bounds { messages_max: 100, bytes_max: 4 }] {
+    let when_full = WhenFull::DropOldest;
+    let by_count = Bounds { messages_max: 2, bytes_max: 100, when_full };
+    for bounds in [by_count, Bounds { messages_max: 100, bytes_max: 4, when_full }] {
         let store = opened(Memory::instant(bounds));
         let first = store.append(vec![enqueue("0", &[ONE])]);
         store.append(vec![Record::Edit(ONE, Change::Sent { ticket: first, packet_id: id(1) })]);
@@ -229,7 +231,7 @@ fn a_full_queue_drops_the_oldest_that_was_not_sent_and_counts_it() {
         assert_eq!(load(&store, ONE).outgoing.len(), 1, "what was sent is not dropped");
         assert_eq!(store.lost(), Lost { queue_full: 2, session_ended: 0 });
     }
-    let store = opened(Memory::instant(Bounds { messages_max: 0, bytes_max: 0 }));
+    let store = opened(Memory::instant(Bounds { messages_max: 0, bytes_max: 0, when_full }));
     store.append(vec![enqueue("large", &[ONE])]);
     assert_eq!(waiting(&store, ONE), ["large"], "one message always fits");
 }

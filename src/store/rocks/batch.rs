@@ -1,0 +1,277 @@
+//! From appended records to one WriteBatch.
+//!
+//! A message that a session is done with in the same window as it was enqueued never reaches the disk; one that nobody is left to
+//! wait for is not written at all.
+
+use std::collections::HashSet;
+
+use foldhash::fast::RandomState;
+use rocksdb::{ColumnFamily, DB, Direction, IteratorMode, ReadOptions, WriteBatch};
+
+use super::layout::{self, Row};
+use super::ram::{Open, Ram};
+use crate::identity::{SessionId, Ticket};
+use crate::message::Message;
+use crate::session::{Change, OutState};
+use crate::store::record::{self, Epoch};
+use crate::store::{Bounds, Lost, Recipient, Record, WhenFull};
+
+/// From this many queues on a body is stored once.
+const SHARED_FROM: usize = 5;
+/// Shorter bodies are copied into each queue: a reference would cost as much.
+const SHARED_BYTES: usize = 64;
+
+/// The column families that are written.
+pub(super) struct Families<'a> {
+    pub(super) queue: &'a ColumnFamily,
+    pub(super) body: &'a ColumnFamily,
+    pub(super) session: &'a ColumnFamily,
+    pub(super) retained: &'a ColumnFamily,
+}
+
+impl<'a> Families<'a> {
+    pub(super) fn of(db: &'a DB) -> Self {
+        let family = |name| db.cf_handle(name).expect("every column family was opened with the database");
+        Self {
+            queue: family(layout::QUEUE),
+            body: family(layout::BODY),
+            session: family(layout::SESSION),
+            retained: family(layout::RETAINED),
+        }
+    }
+}
+
+/// Puts one commit together.
+pub(super) struct Builder<'a> {
+    pub(super) db: &'a DB,
+    pub(super) families: Families<'a>,
+    pub(super) ram: &'a mut Ram,
+    pub(super) batch: WriteBatch,
+    pub(super) epoch: Epoch,
+    pub(super) bounds: Bounds,
+    /// Appends refused because a queue is full.
+    pub(super) refused: Vec<Ticket>,
+    /// Messages dropped by this commit, to be counted if it succeeds.
+    pub(super) lost: Lost,
+    /// Sessions that ended in this commit: their rows are removed later.
+    pub(super) ended: Vec<SessionId>,
+    cancelled: HashSet<(SessionId, Ticket), RandomState>,
+}
+
+impl<'a> Builder<'a> {
+    pub(super) fn new(db: &'a DB, ram: &'a mut Ram, epoch: Epoch, bounds: Bounds) -> Self {
+        Self {
+            db,
+            families: Families::of(db),
+            ram,
+            batch: WriteBatch::default(),
+            epoch,
+            bounds,
+            refused: Vec::new(),
+            lost: Lost::default(),
+            ended: Vec::new(),
+            cancelled: HashSet::default(),
+        }
+    }
+
+    /// Finds messages that are enqueued and done with in this window.
+    pub(super) fn cancel<'r>(&mut self, window: impl Iterator<Item = (Ticket, &'r Vec<Record>)> + Clone) {
+        let done = |record: &'r Record| match record {
+            Record::Edit(session, Change::Done { ticket }) => Some((*session, *ticket)),
+            _ => None,
+        };
+        let first = window.clone().next().map_or(Ticket::NONE, |(ticket, _)| ticket);
+        let records = window.flat_map(|(_, records)| records);
+        // Earlier tickets were enqueued by an earlier commit.
+        self.cancelled.extend(records.filter_map(done).filter(|(_, ticket)| *ticket >= first));
+    }
+
+    /// Adds the records of one append.
+    pub(super) fn add(&mut self, ticket: Ticket, records: Vec<Record>) {
+        if self.is_refused(&records) {
+            self.refused.push(ticket);
+            return;
+        }
+        for record in records {
+            self.add_record(ticket, record);
+        }
+    }
+
+    /// Whether the one queue that the append would grow is full, and the publisher is to be told.
+    fn is_refused(&self, records: &[Record]) -> bool {
+        self.bounds.when_full == WhenFull::Reject
+            && records.iter().any(|record| match record {
+                Record::Enqueue { message, recipients } => {
+                    matches!(&recipients[..], [only] if self.is_full(only.session, message.bytes()))
+                }
+                _ => false,
+            })
+    }
+
+    fn is_full(&self, session: SessionId, bytes: usize) -> bool {
+        let tally = self.ram.tally(session);
+        self.bounds.is_full(tally.messages, tally.bytes, bytes)
+    }
+
+    fn add_record(&mut self, ticket: Ticket, record: Record) {
+        match record {
+            Record::Enqueue { message, recipients } => self.enqueue(ticket, &message, &recipients),
+            Record::Received { session, packet_id } if self.ram.knows(session) => {
+                self.put_row(&layout::received_key(session, packet_id), &[]);
+            }
+            Record::Received { .. } => {}
+            Record::Retain(message) => {
+                let key = message.topic().as_bytes();
+                let value = record::seal(key, &record::message_body(&message, self.epoch));
+                self.batch.put_cf(self.families.retained, key, value);
+            }
+            Record::Unretain(topic) => self.batch.delete_cf(self.families.retained, topic.as_bytes()),
+            Record::Open(record) => self.open(&record),
+            Record::Leave { session, ends_wall_ms } if self.ram.knows(session) => {
+                self.ram.forget_dropped(session);
+                self.put_row(&layout::row_key(session, Row::Leave, &[]), &record::leave_body(ends_wall_ms));
+            }
+            Record::Leave { .. } => {}
+            Record::Will { session, will } if self.ram.knows(session) => {
+                self.put_row(&layout::row_key(session, Row::Will, &[]), &record::will_body(&will));
+            }
+            Record::Will { .. } => {}
+            Record::NoWill(session) => self.delete_row(&layout::row_key(session, Row::Will, &[])),
+            Record::End(session) => self.end(session),
+            Record::Subscribe(session, subscription) if self.ram.knows(session) => {
+                let key = layout::row_key(session, Row::Subscription, subscription.filter.as_bytes());
+                self.put_row(&key, &record::options_body(subscription.options));
+            }
+            Record::Subscribe(..) => {}
+            Record::Unsubscribe(session, filter) => {
+                self.delete_row(&layout::row_key(session, Row::Subscription, filter.as_bytes()));
+            }
+            Record::Edit(session, change) if self.ram.knows(session) => self.edit(session, change),
+            Record::Edit(..) => {}
+        }
+    }
+
+    fn put_row(&mut self, key: &[u8], body: &[u8]) {
+        self.batch.put_cf(self.families.session, key, record::seal(key, body));
+    }
+
+    fn delete_row(&mut self, key: &[u8]) {
+        self.batch.delete_cf(self.families.session, key);
+    }
+
+    fn enqueue(&mut self, ticket: Ticket, message: &Message, recipients: &[Recipient]) {
+        let waits = |to: &&Recipient| self.ram.knows(to.session) && !self.cancelled.contains(&(to.session, ticket));
+        let waiting: Vec<&Recipient> = recipients.iter().filter(waits).collect();
+        let shared = waiting.len() >= SHARED_FROM && message.bytes() >= SHARED_BYTES;
+        if shared {
+            let key = layout::body_key(ticket);
+            let value = record::seal(&key, &record::message_body(message, self.epoch));
+            self.batch.put_cf(self.families.body, key, value);
+            self.ram.add_body(ticket, u32::try_from(waiting.len()).unwrap_or(u32::MAX));
+        }
+        for to in waiting {
+            self.make_room(to.session, message.bytes());
+            let key = layout::queue_key(to.session, ticket);
+            let body = record::queue_body(to, (!shared).then_some(message), self.epoch);
+            self.batch.put_cf(self.families.queue, key, record::seal(&key, &body));
+            self.ram.add(to.session, ticket, message.bytes());
+        }
+    }
+
+    /// Drops the oldest messages that are not under way until another one fits. What this window added itself is not
+    /// looked for: a queue exceeds its bounds by a window at most.
+    fn make_room(&mut self, session: SessionId, bytes: usize) {
+        while self.is_full(session, bytes) {
+            let Some(oldest) = self.oldest(session) else { return };
+            self.remove(session, oldest);
+            self.ram.drop_oldest(session, oldest);
+            self.ram.found_head(session, Ticket(oldest.0 + 1));
+            self.lost.queue_full += 1;
+        }
+    }
+
+    fn oldest(&self, session: SessionId) -> Option<Ticket> {
+        let mut options = ReadOptions::default();
+        options.set_iterate_upper_bound(layout::end_of(session));
+        let from = layout::queue_key(session, self.ram.tally(session).head);
+        let rows = self.db.iterator_cf_opt(self.families.queue, options, IteratorMode::From(&from, Direction::Forward));
+        rows.filter_map(|row| layout::parse_queue_key(&row.ok()?.0))
+            .map(|(_, ticket)| ticket)
+            .find(|ticket| self.ram.exchange(session, *ticket).is_none())
+    }
+
+    /// Takes a message out of a session's queue, and its body if nobody refers to it any more.
+    pub(super) fn remove(&mut self, session: SessionId, ticket: Ticket) {
+        self.batch.delete_cf(self.families.queue, layout::queue_key(session, ticket));
+        if self.ram.release_body(ticket) == Some(true) {
+            self.batch.delete_cf(self.families.body, layout::body_key(ticket));
+        }
+    }
+
+    fn open(&mut self, record: &crate::store::SessionRecord) {
+        let session = record.session;
+        self.ram.put_session(session, true);
+        self.ram.forget_dropped(session);
+        self.put_row(&layout::row_key(session, Row::Session, &[]), &record::session_body(record));
+        for row in [Row::Leave, Row::Expiry, Row::Will] {
+            self.delete_row(&layout::row_key(session, row, &[]));
+        }
+    }
+
+    fn end(&mut self, session: SessionId) {
+        if !self.ram.knows(session) {
+            return;
+        }
+        self.lost.session_ended += self.ram.tally(session).messages;
+        self.ram.put_session(session, false);
+        self.ram.clear_tally(session);
+        self.ram.forget_dropped(session);
+        self.delete_row(&layout::row_key(session, Row::Session, &[]));
+        // Its other rows may be many: they go piece by piece, also after a restart.
+        self.put_row(&layout::row_key(session, Row::Ended, &[]), &[]);
+        self.ended.push(session);
+    }
+
+    fn edit(&mut self, session: SessionId, change: Change) {
+        match change {
+            Change::Released(id) => self.delete_row(&layout::received_key(session, id)),
+            Change::Sent { ticket, packet_id } if !self.cancelled.contains(&(session, ticket)) => {
+                self.put_exchange(session, ticket, Open { packet_id, released: false });
+            }
+            Change::Received { ticket } if !self.cancelled.contains(&(session, ticket)) => {
+                let Some(open) = self.ram.exchange(session, ticket).filter(|open| !open.released) else { return };
+                self.put_exchange(session, ticket, Open { released: true, ..open });
+                self.remove(session, ticket);
+                self.ram.subtract(session, ticket);
+            }
+            Change::Sent { .. } | Change::Received { .. } => {}
+            Change::Done { ticket } => self.done(session, ticket),
+            Change::Expiry { expiry_s } => {
+                self.put_row(&layout::row_key(session, Row::Expiry, &[]), &record::expiry_body(expiry_s));
+            }
+        }
+    }
+
+    fn put_exchange(&mut self, session: SessionId, ticket: Ticket, open: Open) {
+        self.ram.order += 1;
+        let state = if open.released { OutState::Released } else { OutState::Published };
+        let exchange = record::Exchange { order: self.ram.order, packet_id: open.packet_id, state };
+        self.put_row(&layout::exchange_key(session, ticket), &record::exchange_body(exchange));
+        self.ram.put_exchange(session, ticket, Some(open));
+    }
+
+    fn done(&mut self, session: SessionId, ticket: Ticket) {
+        if self.cancelled.contains(&(session, ticket)) {
+            return;
+        }
+        let open = self.ram.exchange(session, ticket);
+        if open.is_some() {
+            self.delete_row(&layout::exchange_key(session, ticket));
+            self.ram.put_exchange(session, ticket, None);
+        }
+        if open.is_none_or(|open| !open.released) {
+            self.remove(session, ticket);
+            self.ram.subtract(session, ticket);
+        }
+    }
+}

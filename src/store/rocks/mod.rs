@@ -1,0 +1,208 @@
+//! The store on RocksDB: one thread writes and syncs, one reads, and an acknowledgement waits for the mark they move.
+//!
+//! ```text
+//!  cores ──append──▶ inbox ──▶ writer: one WriteBatch, one sync ──▶ mark ──wake──▶ cores
+//!                       │        │ reads behind everything before them
+//!                       └────────▼
+//!                             reader ──answer──▶ inbox of the core that asked
+//! ```
+//!
+//! A key for each message and session (`layout.rs`), a checksum in each value (`store::record`), little in memory (`ram.rs`). What is
+//! damaged is never passed over: a start is refused, a running process ends.
+//!
+//! *Architecture invariant:* nothing is acknowledged that is not in the log, and synced in mode `sync`; a sync that failed
+//! is never tried again.
+//!
+//! Start with `writer.rs`, then `batch.rs` and `recover.rs`.
+
+mod batch;
+pub mod fail_point;
+mod folder;
+mod journal;
+mod layout;
+mod live;
+mod marker;
+mod open;
+pub mod operator;
+mod ram;
+mod reader;
+mod recover;
+mod shared;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use parking_lot::Mutex;
+
+pub use folder::keep_files_private;
+pub use open::OpenError;
+
+use crate::clock::Now;
+use crate::identity::{SessionId, Ticket};
+use crate::session::{Page, Saved};
+use crate::store::record::Epoch;
+use crate::store::{Bounds, Lost, Record, Recovered, Store};
+use crate::wake::Wake;
+use reader::Reader;
+use shared::{Read, Shared, What};
+use writer::Writer;
+
+/// When an acknowledgement may leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Written and synced: survives power loss.
+    Sync,
+    /// Written; synced every 100 ms: survives the end of the process.
+    Os,
+}
+
+/// Ends the process because stored data is damaged: what would be given out without it is less than was promised.
+fn damaged(what: &str) -> ! {
+    tracing::error!(what, "the store is damaged: the process ends; `heraldmq store check` says more");
+    std::process::exit(78)
+}
+
+/// A store in a folder.
+pub struct Rocks {
+    shared: Arc<Shared>,
+    mode: Mode,
+    recovered: Mutex<Option<Recovered>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Rocks {
+    /// Opens or makes the store in `folder`, reads what is there, and starts its threads. `epoch` is the wall clock at moment 0.
+    ///
+    /// # Errors
+    /// The folder is damaged, another process's, or of a newer format; or the system gives no thread.
+    pub fn open(folder: &Path, mode: Mode, bounds: Bounds, epoch: Epoch) -> Result<Self, OpenError> {
+        let began = Instant::now();
+        let opened = open::open(folder)?;
+        let opened_sequence = opened.db.latest_sequence_number();
+        let (is_new, torn_bytes) = (opened.fresh, opened.torn_tail.map_or(0, |torn| torn.bytes));
+        let db = Arc::new(opened.db);
+        let found = recover::scan(&db, epoch).map_err(|error| OpenError::unreadable(folder, &error))?;
+        tracing::info!(
+            is_new,
+            torn_bytes,
+            sessions = found.ram.sessions(),
+            messages = found.messages,
+            retained = found.recovered.retained.len(),
+            ms = began.elapsed().as_millis() as u64,
+            "the store is open"
+        );
+        let shared = Arc::new(Shared::new(db, found.ram, found.last, epoch, bounds));
+        let (reads, due) = std::sync::mpsc::channel();
+        let again: PathBuf = folder.to_owned();
+        let writer = Writer {
+            shared: Arc::clone(&shared),
+            mode,
+            synced: opened_sequence,
+            marker: Some(opened.marker),
+            reads,
+            ended: found.ended,
+            reopen: Box::new(move || {
+                open::open(&again).map(|opened| (opened.db, opened.marker)).map_err(|error| error.to_string())
+            }),
+            unsynced: false,
+            synced_at: Instant::now(),
+            looked_at: Instant::now(),
+        };
+        let reader = Reader { shared: Arc::clone(&shared), due };
+        let spawn = |name: &str, run: Box<dyn FnOnce() + Send>| {
+            std::thread::Builder::new()
+                .name(name.into())
+                .spawn(run)
+                .map_err(|source| OpenError::System { folder: folder.to_owned(), source })
+        };
+        let threads =
+            vec![spawn("store-writer", Box::new(|| writer.run()))?, spawn("store-reader", Box::new(|| reader.run()))?];
+        let (recovered, threads) = (Mutex::new(Some(found.recovered)), Mutex::new(threads));
+        Ok(Self { shared, mode, recovered, threads })
+    }
+}
+
+impl Store for Rocks {
+    fn append(&self, records: Vec<Record>) -> Ticket {
+        self.shared.append(records)
+    }
+
+    fn durable(&self) -> Ticket {
+        self.shared.durable()
+    }
+
+    fn failed(&self, ticket: Ticket) -> bool {
+        self.shared.failed(ticket)
+    }
+
+    fn load(&self, session: SessionId, answer: Box<dyn FnOnce(Saved) + Send>) {
+        self.shared.read(Read { session, what: What::Saved(answer) });
+    }
+
+    fn read_queue(
+        &self,
+        session: SessionId,
+        after: Ticket,
+        max: usize,
+        _now: Now,
+        answer: Box<dyn FnOnce(Page) + Send>,
+    ) {
+        self.shared.read(Read { session, what: What::Page { after, max, answer } });
+    }
+
+    fn mode(&self) -> &'static str {
+        match self.mode {
+            Mode::Sync => "sync",
+            Mode::Os => "os",
+        }
+    }
+
+    fn recover(&self) -> Recovered {
+        self.recovered.lock().take().unwrap_or_default()
+    }
+
+    fn lost(&self) -> Lost {
+        Lost {
+            queue_full: self.shared.queue_full.load(Ordering::Relaxed),
+            session_ended: self.shared.session_ended.load(Ordering::Relaxed),
+        }
+    }
+
+    fn wake_with(&self, wake: Wake) {
+        // Set once, by who starts the cores.
+        let _ = self.shared.wake.set(wake);
+    }
+
+    fn backup(&self, to: &Path) -> Result<(), String> {
+        let db = self.shared.db().ok_or("the store is not open: writing failed, and is tried again every second")?;
+        operator::backup(&db, to).map_err(|error| error.to_string())
+    }
+
+    fn close(&self) {
+        self.shared.inbox.lock().stop = true;
+        self.shared.bell.notify_one();
+        for thread in self.threads.lock().drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the store ended by a panic");
+            }
+        }
+    }
+}
+
+impl Drop for Rocks {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl std::fmt::Debug for Rocks {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Rocks").field("mode", &self.mode).finish_non_exhaustive()
+    }
+}

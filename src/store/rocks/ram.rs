@@ -1,0 +1,239 @@
+//! What the writer holds in memory of what lies on disk: little for a session, nothing for a waiting message.
+//!
+//! Changes are made while a commit is put together and taken back if it fails: each is noted with what was there before.
+
+use std::collections::{HashMap, HashSet};
+
+use foldhash::fast::RandomState;
+
+use crate::identity::{SessionId, Ticket};
+use crate::mqtt::PacketId;
+
+type Map<K, V> = HashMap<K, V, RandomState>;
+
+/// The waiting messages of one session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Tally {
+    pub(super) messages: u64,
+    /// An estimate: what leaves is taken to be of average size. Exact when nothing waits.
+    pub(super) bytes: u64,
+    /// No message waits before this place.
+    pub(super) head: Ticket,
+}
+
+/// An outgoing exchange whose identifier is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Open {
+    pub(super) packet_id: PacketId,
+    /// PUBREC came: the message has left the queue.
+    pub(super) released: bool,
+}
+
+/// A change, as it has to be taken back.
+#[derive(Debug)]
+enum Undo {
+    Session(SessionId, bool),
+    Tally(SessionId, Option<Tally>),
+    Exchange((SessionId, Ticket), Option<Open>),
+    Body(Ticket, Option<u32>),
+    Dropped((SessionId, Ticket), bool),
+}
+
+/// Everything the writer knows without asking the disk.
+#[derive(Debug, Default)]
+pub(super) struct Ram {
+    sessions: HashSet<SessionId, RandomState>,
+    /// Only sessions that have something waiting.
+    tallies: Map<SessionId, Tally>,
+    exchanges: Map<(SessionId, Ticket), Open>,
+    /// Messages stored once for many queues, and how many queues still refer to each.
+    bodies: Map<Ticket, u32>,
+    /// Dropped from a full queue while its session may hold it: its end must not be counted again.
+    dropped: HashSet<(SessionId, Ticket), RandomState>,
+    /// The order in which exchanges are sent again.
+    pub(super) order: u64,
+    journal: Vec<Undo>,
+}
+
+impl Ram {
+    pub(super) fn knows(&self, session: SessionId) -> bool {
+        self.sessions.contains(&session)
+    }
+
+    pub(super) fn tally(&self, session: SessionId) -> Tally {
+        self.tallies.get(&session).copied().unwrap_or_default()
+    }
+
+    pub(super) fn exchange(&self, session: SessionId, ticket: Ticket) -> Option<Open> {
+        self.exchanges.get(&(session, ticket)).copied()
+    }
+
+    pub(super) fn sessions(&self) -> usize {
+        self.sessions.len()
+    }
+
+    pub(super) fn put_session(&mut self, session: SessionId, there: bool) {
+        let was = if there { !self.sessions.insert(session) } else { self.sessions.remove(&session) };
+        self.journal.push(Undo::Session(session, was));
+    }
+
+    fn put_tally(&mut self, session: SessionId, tally: Option<Tally>) {
+        let was = match tally {
+            Some(tally) => self.tallies.insert(session, tally),
+            None => self.tallies.remove(&session),
+        };
+        self.journal.push(Undo::Tally(session, was));
+    }
+
+    pub(super) fn put_exchange(&mut self, session: SessionId, ticket: Ticket, open: Option<Open>) {
+        let key = (session, ticket);
+        let was = match open {
+            Some(open) => self.exchanges.insert(key, open),
+            None => self.exchanges.remove(&key),
+        };
+        self.journal.push(Undo::Exchange(key, was));
+    }
+
+    /// A message of this size begins to wait.
+    pub(super) fn add(&mut self, session: SessionId, ticket: Ticket, bytes: usize) {
+        let mut tally = self.tally(session);
+        if tally.messages == 0 {
+            tally.head = ticket;
+        }
+        tally.messages += 1;
+        tally.bytes += bytes as u64;
+        self.put_tally(session, Some(tally));
+    }
+
+    /// A message has left the queue of a session.
+    pub(super) fn subtract(&mut self, session: SessionId, ticket: Ticket) {
+        if self.dropped.remove(&(session, ticket)) {
+            self.journal.push(Undo::Dropped((session, ticket), true));
+            return;
+        }
+        let tally = self.tally(session);
+        let left = (tally.messages > 1).then(|| Tally {
+            messages: tally.messages - 1,
+            bytes: tally.bytes - tally.bytes / tally.messages,
+            head: tally.head,
+        });
+        self.put_tally(session, left);
+    }
+
+    /// The oldest message was dropped for want of room; its session may still speak of it.
+    pub(super) fn drop_oldest(&mut self, session: SessionId, ticket: Ticket) {
+        self.subtract(session, ticket);
+        if self.dropped.insert((session, ticket)) {
+            self.journal.push(Undo::Dropped((session, ticket), false));
+        }
+    }
+
+    /// Nothing waits before this place: found by reading. No part of a commit.
+    pub(super) fn found_head(&mut self, session: SessionId, head: Ticket) {
+        if let Some(tally) = self.tallies.get_mut(&session) {
+            tally.head = tally.head.max(head);
+        }
+    }
+
+    /// The session is over, or its client is back: what was dropped before is not spoken of any more.
+    pub(super) fn forget_dropped(&mut self, session: SessionId) {
+        if !self.dropped.is_empty() {
+            self.dropped.retain(|(of, _)| *of != session);
+        }
+    }
+
+    /// Nothing waits for a session any more.
+    pub(super) fn clear_tally(&mut self, session: SessionId) {
+        self.put_tally(session, None);
+    }
+
+    pub(super) fn add_body(&mut self, ticket: Ticket, refers: u32) {
+        let was = self.bodies.insert(ticket, refers);
+        self.journal.push(Undo::Body(ticket, was));
+    }
+
+    /// A queue no longer refers to a body: `Some(true)` if it was the last one, `None` if there is no such body.
+    pub(super) fn release_body(&mut self, ticket: Ticket) -> Option<bool> {
+        let was = *self.bodies.get(&ticket)?;
+        if was > 1 {
+            self.bodies.insert(ticket, was - 1);
+        } else {
+            self.bodies.remove(&ticket);
+        }
+        self.journal.push(Undo::Body(ticket, Some(was)));
+        Some(was <= 1)
+    }
+
+    #[cfg(test)]
+    pub(super) fn refers_to(&self, ticket: Ticket) -> bool {
+        self.bodies.contains_key(&ticket)
+    }
+
+    /// The commit succeeded.
+    pub(super) fn keep(&mut self) {
+        self.journal.clear();
+    }
+
+    /// The commit failed: everything is as it was before it.
+    pub(super) fn take_back(&mut self) {
+        while let Some(undo) = self.journal.pop() {
+            match undo {
+                Undo::Session(session, true) => drop(self.sessions.insert(session)),
+                Undo::Session(session, false) => drop(self.sessions.remove(&session)),
+                Undo::Tally(session, was) => restore(&mut self.tallies, session, was),
+                Undo::Exchange(key, was) => restore(&mut self.exchanges, key, was),
+                Undo::Body(ticket, was) => restore(&mut self.bodies, ticket, was),
+                Undo::Dropped(key, true) => drop(self.dropped.insert(key)),
+                Undo::Dropped(key, false) => drop(self.dropped.remove(&key)),
+            }
+        }
+    }
+}
+
+fn restore<K: std::hash::Hash + Eq, V>(map: &mut Map<K, V>, key: K, was: Option<V>) {
+    match was {
+        Some(value) => drop(map.insert(key, value)),
+        None => drop(map.remove(&key)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: SessionId = SessionId(1);
+
+    #[test]
+    fn a_failed_commit_leaves_no_trace() {
+        let mut ram = Ram::default();
+        ram.put_session(ONE, true);
+        ram.add(ONE, Ticket(1), 10);
+        ram.add_body(Ticket(1), 2);
+        ram.keep();
+        let before = (ram.tally(ONE), ram.exchange(ONE, Ticket(1)), ram.refers_to(Ticket(1)));
+        ram.add(ONE, Ticket(2), 30);
+        ram.put_exchange(ONE, Ticket(1), PacketId::new(4).map(|packet_id| Open { packet_id, released: false }));
+        ram.release_body(Ticket(1));
+        ram.release_body(Ticket(1));
+        ram.drop_oldest(ONE, Ticket(1));
+        ram.put_session(ONE, false);
+        ram.clear_tally(ONE);
+        ram.take_back();
+        assert_eq!((ram.tally(ONE), ram.exchange(ONE, Ticket(1)), ram.refers_to(Ticket(1))), before);
+        assert!(ram.knows(ONE));
+        ram.subtract(ONE, Ticket(1));
+        assert_eq!(ram.tally(ONE), Tally::default(), "what was dropped and taken back is counted again");
+    }
+
+    #[test]
+    fn a_dropped_message_is_counted_once() {
+        let mut ram = Ram::default();
+        ram.add(ONE, Ticket(1), 10);
+        ram.add(ONE, Ticket(2), 10);
+        ram.drop_oldest(ONE, Ticket(1));
+        ram.subtract(ONE, Ticket(1));
+        assert_eq!(ram.tally(ONE).messages, 1);
+        ram.subtract(ONE, Ticket(2));
+        assert_eq!(ram.tally(ONE), Tally::default());
+    }
+}

@@ -1,0 +1,189 @@
+//! Answers questions about sessions, beside the writer: a session that streams a million messages delays nobody's commit.
+
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+
+use rocksdb::DB;
+
+use super::batch::Families;
+use super::layout::{self, Row};
+use super::shared::{Shared, What};
+use super::writer::{Due, rows};
+use crate::identity::{SessionId, Ticket};
+use crate::message::Message;
+use crate::mqtt::QoS;
+use crate::session::{OutState, Page, Queued, Saved, SavedOut, SavedSubscription};
+use crate::store::record::{self, Unreadable};
+
+/// Bytes of messages in one page; one message more than this is in it all the same.
+const PAGE_BYTES: usize = 512 * 1024;
+
+pub(super) struct Reader {
+    pub(super) shared: Arc<Shared>,
+    pub(super) due: Receiver<Due>,
+}
+
+impl Reader {
+    /// Answers until the writer is gone.
+    pub(super) fn run(self) {
+        while let Ok((read, mark)) = self.due.recv() {
+            // While the store is opened again there is nothing to read; whoever asks has to ask again.
+            let Some(db) = self.shared.db() else { continue };
+            let view = View { shared: &self.shared, families: Families::of(&db), db: &db };
+            match read.what {
+                What::Saved(answer) => answer(view.saved(read.session)),
+                What::Page { after, max, answer } => answer(view.page(read.session, after, max, mark)),
+            }
+        }
+    }
+}
+
+/// What lies in the database about one session.
+struct View<'a> {
+    shared: &'a Shared,
+    families: Families<'a>,
+    db: &'a DB,
+}
+
+/// An exchange as it is stored.
+struct Stored {
+    ticket: Ticket,
+    exchange: record::Exchange,
+}
+
+impl View<'_> {
+    fn saved(&self, session: SessionId) -> Saved {
+        let mut saved = Saved::default();
+        let mut exchanges = Vec::new();
+        for (key, value) in rows(self.db, self.families.session, &session.0.to_be_bytes(), session) {
+            let Some((_, row, rest)) = layout::parse_row_key(&key) else { continue };
+            match row {
+                Row::Subscription => {
+                    let options = readable(record::unseal(&key, &value).and_then(record::options), &key);
+                    let filter = std::str::from_utf8(rest).unwrap_or_default().into();
+                    saved.subscriptions.push(SavedSubscription { filter, options });
+                }
+                Row::Received => {
+                    readable(record::unseal(&key, &value), &key);
+                    saved.received.extend(id(rest));
+                }
+                Row::Exchange => exchanges.extend(self.exchange(&key, rest, &value)),
+                Row::Session | Row::Will | Row::Leave | Row::Expiry | Row::Ended => {}
+            }
+        }
+        exchanges.sort_by_key(|stored: &Stored| stored.exchange.order);
+        saved.outgoing = exchanges.iter().filter_map(|stored| self.outgoing(session, stored)).collect();
+        saved
+    }
+
+    fn exchange(&self, key: &[u8], rest: &[u8], value: &[u8]) -> Option<Stored> {
+        let exchange = readable(record::unseal(key, value).and_then(record::exchange), key);
+        let ticket = Ticket(u64::from_be_bytes(rest.try_into().ok()?));
+        Some(Stored { ticket, exchange })
+    }
+
+    /// An unfinished exchange; `None` if its message is gone: it was dropped from a full queue.
+    fn outgoing(&self, session: SessionId, stored: &Stored) -> Option<SavedOut> {
+        let Stored { ticket, exchange } = *stored;
+        let saved = SavedOut {
+            packet_id: exchange.packet_id,
+            state: exchange.state,
+            ticket,
+            message: None,
+            qos: QoS::ExactlyOnce,
+            retain: false,
+            subscription_ids: Vec::new(),
+        };
+        if exchange.state == OutState::Released {
+            return Some(saved);
+        }
+        let key = layout::queue_key(session, ticket);
+        let value = intact(self.db.get_pinned_cf(self.families.queue, key))?;
+        let Queued { message, qos, retain, subscription_ids, .. } = self.queued(ticket, &key, &value)?;
+        Some(SavedOut { message: Some(message), qos, retain, subscription_ids, ..saved })
+    }
+
+    fn queued(&self, ticket: Ticket, key: &[u8], value: &[u8]) -> Option<Queued> {
+        let epoch = self.shared.epoch;
+        let entry = readable(record::unseal(key, value).and_then(|body| record::queue_entry(body, epoch)), key);
+        let message = match entry.message {
+            Some(message) => Arc::new(message),
+            None => self.body(ticket)?,
+        };
+        let record::QueueEntry { qos, retain, subscription_ids, .. } = entry;
+        Some(Queued { ticket, message, qos, retain, subscription_ids })
+    }
+
+    fn body(&self, ticket: Ticket) -> Option<Arc<Message>> {
+        let key = layout::body_key(ticket);
+        // A body goes with the last queue that refers to it: if it is gone, so is the row that was just read.
+        let value = intact(self.db.get_pinned_cf(self.families.body, key))?;
+        let epoch = self.shared.epoch;
+        Some(Arc::new(readable(record::unseal(&key, &value).and_then(|body| record::message(body, epoch)), &key)))
+    }
+
+    /// Messages behind `after` that have no identifier, up to `mark`: what was committed later is told by mail, too.
+    fn page(&self, session: SessionId, after: Ticket, max: usize, mark: Ticket) -> Page {
+        let tally = self.shared.ram.lock().tally(session);
+        if tally.messages == 0 {
+            return Page { messages: Vec::new(), complete_up_to: Some(mark) };
+        }
+        let under_way = self.under_way(session);
+        let from = Ticket(after.0 + 1).max(tally.head);
+        let (mut messages, mut bytes, mut head) = (Vec::new(), 0, None);
+        for (key, value) in rows(self.db, self.families.queue, &layout::queue_key(session, from), session) {
+            let Some((_, ticket)) = layout::parse_queue_key(&key).filter(|(_, ticket)| *ticket <= mark) else { break };
+            head.get_or_insert(ticket);
+            if under_way.contains(&ticket) {
+                continue;
+            }
+            if messages.len() >= max || bytes > PAGE_BYTES {
+                self.found_head(session, after, head);
+                return Page { messages, complete_up_to: None };
+            }
+            let Some(queued) = self.queued(ticket, &key, &value) else { continue };
+            bytes += queued.message.bytes();
+            messages.push(queued);
+        }
+        self.found_head(session, after, head);
+        Page { messages, complete_up_to: Some(mark) }
+    }
+
+    /// A read from the beginning has passed over what was removed: the next one need not.
+    fn found_head(&self, session: SessionId, after: Ticket, head: Option<Ticket>) {
+        if let Some(head) = head.filter(|_| after == Ticket::NONE) {
+            self.shared.ram.lock().found_head(session, head);
+        }
+    }
+
+    fn under_way(&self, session: SessionId) -> Vec<Ticket> {
+        let from = layout::row_key(session, Row::Exchange, &[]);
+        rows(self.db, self.families.session, &from, session)
+            .map_while(|(key, value)| match layout::parse_row_key(&key) {
+                Some((_, Row::Exchange, rest)) => Some(self.exchange(&key, rest, &value)),
+                _ => None,
+            })
+            .flatten()
+            .map(|stored| stored.ticket)
+            .collect()
+    }
+}
+
+fn id(rest: &[u8]) -> Option<crate::mqtt::PacketId> {
+    crate::mqtt::PacketId::new(u16::from_be_bytes(rest.try_into().ok()?))
+}
+
+/// A record that was read. One that is damaged ends the process: what would be given out without it is less than was promised.
+pub(super) fn readable<T>(read: Result<T, Unreadable>, key: &[u8]) -> T {
+    match read {
+        Ok(value) => value,
+        Err(error) => super::damaged(&format!("{error} at key {key:02x?}")),
+    }
+}
+
+fn intact<T>(read: Result<T, rocksdb::Error>) -> T {
+    match read {
+        Ok(value) => value,
+        Err(error) => super::damaged(&error.to_string()),
+    }
+}

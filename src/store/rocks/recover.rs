@@ -1,0 +1,191 @@
+//! What a start finds: sessions and retained messages for the broker, tallies for the writer.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+use rocksdb::{ColumnFamily, DB, IteratorMode, ReadOptions, WriteBatch};
+
+use super::batch::Families;
+use super::layout::{self, Row};
+use super::ram::{Open, Ram};
+use crate::identity::{SessionId, Ticket};
+use crate::session::{OutState, SavedSubscription};
+use crate::store::record::{self, Epoch, Unreadable};
+use crate::store::{Recovered, SessionRecord};
+
+/// Rows between two lines in the log.
+const PROGRESS: u64 = 500_000;
+
+/// Why a store cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ScanError {
+    #[error("column family {family}: {source}")]
+    Database { family: &'static str, source: rocksdb::Error },
+    #[error("column family {family}, key {key}: {source}")]
+    Record { family: &'static str, key: String, source: Unreadable },
+}
+
+/// Everything that was found.
+#[derive(Default)]
+pub(super) struct Found {
+    pub(super) ram: Ram,
+    pub(super) recovered: Recovered,
+    /// Sessions that had ended, with rows left.
+    pub(super) ended: Vec<SessionId>,
+    /// The highest ticket seen.
+    pub(super) last: Ticket,
+    pub(super) messages: u64,
+}
+
+/// Reads all rows once. Every checksum is looked at on the way.
+pub(super) fn scan(db: &DB, epoch: Epoch) -> Result<Found, ScanError> {
+    let families = Families::of(db);
+    let mut found = Found::default();
+    scan_sessions(db, families.session, &mut found)?;
+    let mut refers: HashMap<Ticket, u32, RandomState> = HashMap::default();
+    let mut orphans = Vec::new();
+    each(db, families.queue, layout::QUEUE, |key, value| {
+        let Some((session, ticket)) = layout::parse_queue_key(key) else { return Err(Unreadable::Body) };
+        let entry = record::queue_entry(record::unseal(key, value)?, epoch)?;
+        let bytes = entry.message.as_ref().map_or(0, crate::message::Message::bytes);
+        found.last = found.last.max(ticket);
+        if entry.message.is_none() {
+            *refers.entry(ticket).or_default() += 1;
+        }
+        if found.ram.knows(session) {
+            found.ram.add(session, ticket, bytes);
+            found.ram.keep();
+            found.messages += 1;
+        }
+        Ok(())
+    })?;
+    each(db, families.body, layout::BODY, |key, value| {
+        record::message(record::unseal(key, value)?, epoch)?;
+        let ticket = Ticket(u64::from_be_bytes(key.try_into().map_err(|_| Unreadable::Body)?));
+        match refers.remove(&ticket) {
+            Some(count) => found.ram.add_body(ticket, count),
+            None => orphans.push(ticket),
+        }
+        Ok(())
+    })?;
+    found.ram.keep();
+    if let Some(ticket) = refers.keys().next() {
+        let (family, key) = (layout::BODY, format!("{ticket:?}, which a queue refers to"));
+        return Err(ScanError::Record { family, key, source: Unreadable::Checksum });
+    }
+    each(db, families.retained, layout::RETAINED, |key, value| {
+        let message = record::message(record::unseal(key, value)?, epoch)?;
+        found.recovered.retained.push(Arc::new(message));
+        Ok(())
+    })?;
+    remove_bodies(db, families.body, &orphans)?;
+    Ok(found)
+}
+
+/// A session as its rows are read.
+#[derive(Default)]
+struct Rows {
+    record: Option<SessionRecord>,
+    subscriptions: Vec<SavedSubscription>,
+    ends_wall_ms: Option<Option<u64>>,
+    expiry_s: Option<u32>,
+    will: Option<record::LaterWill>,
+    exchanges: Vec<(Ticket, record::Exchange)>,
+    ended: bool,
+}
+
+fn scan_sessions(db: &DB, family: &ColumnFamily, found: &mut Found) -> Result<(), ScanError> {
+    let mut current = (SessionId::default(), Rows::default());
+    each(db, family, layout::SESSION, |key, value| {
+        let Some((session, row, rest)) = layout::parse_row_key(key) else { return Err(Unreadable::Body) };
+        if session != current.0 {
+            let (of, rows) = std::mem::replace(&mut current, (session, Rows::default()));
+            rows.close(of, found);
+        }
+        current.1.add(session, row, rest, record::unseal(key, value)?)
+    })?;
+    let (of, rows) = current;
+    rows.close(of, found);
+    Ok(())
+}
+
+impl Rows {
+    fn add(&mut self, session: SessionId, row: Row, rest: &[u8], body: &[u8]) -> Result<(), Unreadable> {
+        match row {
+            Row::Session => self.record = Some(record::session(session, body)?),
+            Row::Subscription => {
+                let filter = std::str::from_utf8(rest).map_err(|_| Unreadable::Body)?.into();
+                self.subscriptions.push(SavedSubscription { filter, options: record::options(body)? });
+            }
+            Row::Received => {}
+            Row::Exchange => {
+                let ticket = Ticket(u64::from_be_bytes(rest.try_into().map_err(|_| Unreadable::Body)?));
+                self.exchanges.push((ticket, record::exchange(body)?));
+            }
+            Row::Will => self.will = Some(record::will(body)?),
+            Row::Leave => self.ends_wall_ms = Some(record::leave(body)?),
+            Row::Expiry => self.expiry_s = Some(record::expiry(body)?),
+            Row::Ended => self.ended = true,
+        }
+        Ok(())
+    }
+
+    fn close(self, session: SessionId, found: &mut Found) {
+        if self.ended {
+            return found.ended.push(session);
+        }
+        let Some(mut record) = self.record else { return };
+        record.expiry_s = self.expiry_s.unwrap_or(record.expiry_s);
+        found.ram.put_session(session, true);
+        for (ticket, exchange) in self.exchanges {
+            let open = Open { packet_id: exchange.packet_id, released: exchange.state == OutState::Released };
+            found.ram.put_exchange(session, ticket, Some(open));
+            found.ram.order = found.ram.order.max(exchange.order);
+            found.last = found.last.max(ticket);
+        }
+        found.ram.keep();
+        found.recovered.wills.extend(self.will.map(|will| (session, will)));
+        found.recovered.sessions.push((record, self.subscriptions, self.ends_wall_ms.flatten()));
+    }
+}
+
+/// Calls `take` for every row of a column family.
+pub(super) fn each(
+    db: &DB,
+    family: &ColumnFamily,
+    name: &'static str,
+    mut take: impl FnMut(&[u8], &[u8]) -> Result<(), Unreadable>,
+) -> Result<(), ScanError> {
+    let mut options = ReadOptions::default();
+    options.set_verify_checksums(true);
+    options.fill_cache(false);
+    options.set_total_order_seek(true);
+    options.set_readahead_size(4 * 1024 * 1024);
+    let mut count = 0;
+    for row in db.iterator_cf_opt(family, options, IteratorMode::Start) {
+        // An iterator that meets damage ends early: asking it is what tells this from the end.
+        let (key, value) = row.map_err(|source| ScanError::Database { family: name, source })?;
+        take(&key, &value).map_err(|source| ScanError::Record { family: name, key: shown(&key), source })?;
+        count += 1;
+        if count % PROGRESS == 0 {
+            tracing::info!(family = name, rows = count, "reading the store");
+        }
+    }
+    Ok(())
+}
+
+/// A key as text.
+pub(super) fn shown(key: &[u8]) -> String {
+    key.iter().take(40).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Bodies that no queue refers to: the process ended between two commits of an ending session.
+fn remove_bodies(db: &DB, family: &ColumnFamily, orphans: &[Ticket]) -> Result<(), ScanError> {
+    let mut batch = WriteBatch::default();
+    for ticket in orphans {
+        batch.delete_cf(family, layout::body_key(*ticket));
+    }
+    let failed = |source| ScanError::Database { family: layout::BODY, source };
+    if orphans.is_empty() { Ok(()) } else { db.write(batch).map_err(failed) }
+}

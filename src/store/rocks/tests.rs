@@ -1,0 +1,276 @@
+//! The store on real files: what was promised is there when it is opened again.
+
+use std::path::Path;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::identity::{ClientId, Origin};
+use crate::message::{Message, Parts};
+use crate::mqtt::{PacketId, QoS};
+use crate::session::{Change, Options, OutState, SavedSubscription};
+use crate::store::{Recipient, SessionRecord, WhenFull};
+
+const ONE: SessionId = SessionId(1);
+const EPOCH: Epoch = Epoch { wall_at_start_ms: 1_000_000 };
+
+fn open_with(folder: &Path, bounds: Bounds) -> Rocks {
+    Rocks::open(folder, Mode::Sync, bounds, EPOCH).unwrap()
+}
+
+fn open(folder: &Path) -> Rocks {
+    open_with(folder, Bounds::default())
+}
+
+fn session(session: SessionId) -> Record {
+    let client = ClientId::new(&format!("client{}", session.0));
+    Record::Open(SessionRecord { session, client, owner: None, expiry_s: 60 })
+}
+
+fn message(payload: &str) -> Arc<Message> {
+    let (qos, origin) = (QoS::AtLeastOnce, Origin(1));
+    let parts = Parts {
+        topic: "t",
+        properties: &[1, 1],
+        payload: payload.as_bytes(),
+        qos,
+        retain: false,
+        expiry_s: None,
+        origin,
+    };
+    Arc::new(Message::new(parts, Now::default()))
+}
+
+fn enqueue(payload: &str, sessions: impl IntoIterator<Item = u64>) -> Record {
+    let to = |session| Recipient {
+        session: SessionId(session),
+        qos: QoS::AtLeastOnce,
+        retain: true,
+        subscription_ids: vec![7],
+    };
+    Record::Enqueue { message: message(payload), recipients: sessions.into_iter().map(to).collect() }
+}
+
+fn edit(store: &Rocks, change: Change) -> Ticket {
+    store.append(vec![Record::Edit(ONE, change)])
+}
+
+fn id(number: u16) -> PacketId {
+    PacketId::new(number).unwrap()
+}
+
+fn settled(store: &Rocks, ticket: Ticket) {
+    let until = Instant::now() + Duration::from_secs(20);
+    while store.durable() < ticket {
+        assert!(Instant::now() < until, "the commit does not come");
+        std::thread::yield_now();
+    }
+}
+
+fn load(store: &Rocks, session: SessionId) -> Saved {
+    let (answer, answered) = mpsc::channel();
+    store.load(session, Box::new(move |saved| answer.send(saved).unwrap()));
+    answered.recv_timeout(Duration::from_secs(20)).unwrap()
+}
+
+fn page(store: &Rocks, session: u64, after: Ticket, max: usize) -> Page {
+    let (answer, answered) = mpsc::channel();
+    let answer = Box::new(move |page| answer.send(page).unwrap());
+    store.read_queue(SessionId(session), after, max, Now::default(), answer);
+    answered.recv_timeout(Duration::from_secs(20)).unwrap()
+}
+
+fn waiting(store: &Rocks, session: u64) -> Vec<String> {
+    let page = page(store, session, Ticket::NONE, usize::MAX);
+    page.messages.iter().map(|queued| String::from_utf8(queued.message.payload().to_vec()).unwrap()).collect()
+}
+
+#[test]
+fn what_was_appended_is_there_when_it_is_opened_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let options =
+        Options { qos: QoS::ExactlyOnce, no_local: true, retain_as_published: false, subscription_id: Some(9) };
+    let subscription = SavedSubscription { filter: "a/+".into(), options };
+    store.append(vec![session(ONE), Record::Subscribe(ONE, subscription.clone()), Record::Retain(message("kept"))]);
+    let tickets: Vec<Ticket> = (0..4).map(|n| store.append(vec![enqueue(&n.to_string(), [1])])).collect();
+    store.append(vec![Record::Received { session: ONE, packet_id: id(4) }]);
+    edit(&store, Change::Sent { ticket: tickets[0], packet_id: id(11) });
+    edit(&store, Change::Sent { ticket: tickets[1], packet_id: id(12) });
+    edit(&store, Change::Received { ticket: tickets[0] });
+    edit(&store, Change::Done { ticket: tickets[2] });
+    store.append(vec![Record::Leave { session: ONE, ends_wall_ms: Some(77) }]);
+    drop(store);
+
+    let store = open(folder.path());
+    let found = store.recover();
+    let (record, subscriptions, ends) = &found.sessions[0];
+    assert_eq!((record.client.as_str(), record.expiry_s, *ends), ("client1", 60, Some(77)));
+    assert_eq!((subscriptions, found.retained.len()), (&vec![subscription], 1));
+    let saved = load(&store, ONE);
+    assert_eq!(saved.received, [id(4)]);
+    let outgoing: Vec<_> = saved.outgoing.iter().map(|out| (out.packet_id.get(), out.state, out.ticket)).collect();
+    assert_eq!(outgoing, [(12, OutState::Published, tickets[1]), (11, OutState::Released, tickets[0])]);
+    assert_eq!(saved.outgoing[0].message.as_ref().unwrap().payload(), b"1");
+    let page = page(&store, 1, Ticket::NONE, 10);
+    assert_eq!(page.messages.iter().map(|queued| queued.ticket).collect::<Vec<_>>(), [tickets[3]]);
+    assert_eq!((&page.messages[0].subscription_ids, page.messages[0].retain), (&vec![7], true));
+    assert!(store.append(Vec::new()) > tickets[3], "places in the order are not given twice while one is taken");
+}
+
+#[test]
+fn a_copy_of_the_folder_as_a_kill_leaves_it_has_everything_that_was_durable() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    store.append(vec![session(ONE)]);
+    let mut last = Ticket::NONE;
+    for n in 0..500 {
+        last = store.append(vec![enqueue(&n.to_string(), [1])]);
+    }
+    settled(&store, last);
+    let copy = tempfile::tempdir().unwrap();
+    for file in std::fs::read_dir(folder.path()).unwrap().map(Result::unwrap) {
+        if file.file_type().unwrap().is_file() {
+            std::fs::copy(file.path(), copy.path().join(file.file_name())).unwrap();
+        }
+    }
+    let again = open(copy.path());
+    assert_eq!(waiting(&again, 1).len(), 500);
+    assert!(matches!(Rocks::open(folder.path(), Mode::Sync, Bounds::default(), EPOCH), Err(OpenError::InUse(_))));
+}
+
+#[test]
+fn a_broadcast_is_stored_once_and_goes_with_its_last_reader() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    store.append((1..=20).map(|n| session(SessionId(n))).collect());
+    let body = "b".repeat(1000);
+    let ticket = store.append(vec![enqueue(&body, 1..=20)]);
+    assert_eq!(waiting(&store, 20), [body.clone()]);
+    drop(store);
+    let store = open(folder.path());
+    for n in 1..=19 {
+        store.append(vec![Record::Edit(SessionId(n), Change::Done { ticket })]);
+    }
+    assert_eq!((waiting(&store, 19).len(), waiting(&store, 20)), (0, vec![body]));
+    let last = store.append(vec![Record::Edit(SessionId(20), Change::Done { ticket })]);
+    settled(&store, last);
+    assert!(!store.shared.ram.lock().refers_to(ticket));
+}
+
+#[test]
+fn a_full_queue_refuses_its_own_messages_and_loses_the_oldest_to_a_broadcast() {
+    let folder = tempfile::tempdir().unwrap();
+    let bounds = Bounds { messages_max: 2, bytes_max: 10_000, when_full: WhenFull::Reject };
+    let store = open_with(folder.path(), bounds);
+    store.append(vec![session(ONE), session(SessionId(2))]);
+    for n in 0..2 {
+        settled(&store, store.append(vec![enqueue(&n.to_string(), [1])]));
+    }
+    let refused = store.append(vec![enqueue("refused", [1])]);
+    settled(&store, refused);
+    assert!(store.failed(refused));
+    let taken = store.append(vec![enqueue("all", [1, 2])]);
+    settled(&store, taken);
+    assert_eq!((store.failed(taken), waiting(&store, 1)), (false, vec!["1".to_owned(), "all".to_owned()]));
+    assert_eq!(store.lost(), Lost { queue_full: 1, session_ended: 0 });
+}
+
+#[test]
+fn a_session_that_ends_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    store.append(vec![session(ONE)]);
+    for n in 0..1500 {
+        store.append(vec![enqueue(&n.to_string(), [1])]);
+    }
+    let ended = store.append(vec![Record::End(ONE)]);
+    settled(&store, ended);
+    assert_eq!(store.lost(), Lost { queue_full: 0, session_ended: 1500 });
+    drop(store);
+    let store = open(folder.path());
+    assert!(store.recover().sessions.is_empty());
+    assert_eq!((load(&store, ONE), waiting(&store, 1).len()), (Saved::default(), 0));
+}
+
+#[test]
+fn a_queue_is_streamed_in_pages_to_its_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    store.append(vec![session(ONE)]);
+    let last = (0..1000).map(|n| store.append(vec![enqueue(&n.to_string(), [1])])).last().unwrap();
+    let (mut after, mut seen) = (Ticket::NONE, 0);
+    loop {
+        let page = page(&store, 1, after, 64);
+        seen += page.messages.len();
+        match page.complete_up_to {
+            Some(mark) => break assert_eq!((seen, mark), (1000, last)),
+            None => after = page.messages.last().unwrap().ticket,
+        }
+    }
+}
+
+fn filled() -> (tempfile::TempDir, usize) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    store.append(vec![session(ONE)]);
+    (0..50).for_each(|n| drop(store.append(vec![enqueue(&n.to_string(), [1])])));
+    drop(store);
+    (folder, 50)
+}
+
+fn refusal(folder: &Path) -> String {
+    match Rocks::open(folder, Mode::Sync, Bounds::default(), EPOCH) {
+        Err(error) if error.is_damage() => error.to_string(),
+        Err(error) => panic!("{error}"),
+        Ok(_) => panic!("it was opened"),
+    }
+}
+
+#[test]
+fn a_missing_log_a_missing_database_and_a_missing_marker_are_refused_by_name() {
+    let (folder, _) = filled();
+    let log = std::fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().path());
+    let log = log.filter(|file| file.extension().is_some_and(|end| end == "log")).max().unwrap();
+    std::fs::remove_file(&log).unwrap();
+    assert!(refusal(folder.path()).contains(log.file_name().unwrap().to_str().unwrap()));
+    let (folder, _) = filled();
+    std::fs::remove_file(folder.path().join("CURRENT")).unwrap();
+    assert!(refusal(folder.path()).contains("CURRENT"));
+    let (folder, _) = filled();
+    std::fs::remove_file(folder.path().join("heraldmq.store")).unwrap();
+    assert!(refusal(folder.path()).contains("heraldmq.store"));
+}
+
+#[test]
+fn a_flipped_bit_never_opens_with_less_than_was_kept() {
+    let (folder, count) = filled();
+    let files: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().path()).collect();
+    let (mut refused, mut opened) = (0, 0);
+    for file in files.iter().filter(|file| file.is_file() && !file.ends_with("LOCK")) {
+        let bytes = std::fs::read(file).unwrap();
+        for part in 0..4 {
+            let Some(at) = (bytes.len() * (2 * part + 1) / 8).checked_sub(1).filter(|at| *at < bytes.len()) else {
+                continue;
+            };
+            let copy = tempfile::tempdir().unwrap();
+            for other in files.iter().filter(|file| file.is_file()) {
+                std::fs::copy(other, copy.path().join(other.file_name().unwrap())).unwrap();
+            }
+            let mut flipped = bytes.clone();
+            flipped[at] ^= 1 << (at % 8);
+            std::fs::write(copy.path().join(file.file_name().unwrap()), flipped).unwrap();
+            match Rocks::open(copy.path(), Mode::Sync, Bounds::default(), EPOCH) {
+                Err(error) => {
+                    assert!(error.is_damage(), "{error}");
+                    refused += 1;
+                }
+                Ok(store) => {
+                    assert_eq!(waiting(&store, 1).len(), count, "{} at {at}", file.display());
+                    opened += 1;
+                }
+            }
+        }
+    }
+    assert!(refused > 3 && opened > 0, "{refused} refused, {opened} opened");
+}
