@@ -176,10 +176,12 @@ pub(super) fn logs(folder: &Path) -> io::Result<Vec<u64>> {
 
 /// The MANIFEST that `CURRENT` names, and its number.
 pub(super) fn manifest(folder: &Path) -> io::Result<Option<(PathBuf, u64)>> {
-    let current = match fs::read_to_string(folder.join("CURRENT")) {
+    let current = match fs::read(folder.join("CURRENT")) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         current => current?,
     };
+    // A damaged one names nothing.
+    let current = String::from_utf8_lossy(&current);
     let name = current.trim_end_matches('\n');
     let number = name.strip_prefix("MANIFEST-").and_then(|number| number.parse().ok());
     Ok(number.map(|number| (folder.join(name), number)))

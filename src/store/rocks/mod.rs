@@ -17,6 +17,7 @@
 
 mod batch;
 pub mod fail_point;
+mod framing;
 mod layout;
 mod live;
 mod marker;

@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 
 use rocksdb::DB;
 
+use super::framing::recycled;
 use super::layout;
 use super::live::{self, Commit, LIVE, LiveMark};
-use super::marker::{Contents, MARKER, Marker, MarkerError, Newest, State, manifest};
+use super::marker::{Contents, MARKER, Marker, MarkerError, Newest, State, logs, manifest};
 use super::recover::ScanError;
 
 /// Why a store was not opened.
@@ -108,10 +109,10 @@ impl Folder<'_> {
         // A look that changes nothing comes first: a store that is refused is left as it was.
         let wanted = floor.max(contents.sequence);
         let look = DB::open_cf_descriptors_read_only(&layout::options(), self.0, layout::families(), false);
-        let found = look.map_err(|error| self.damaged("database", error))?.latest_sequence_number();
+        let found = look.map_err(|error| self.refused(error))?.latest_sequence_number();
         if found < wanted {
             let what = format!("its end is damaged: it reaches to {found} and was committed up to {wanted}");
-            return Err(self.damaged("write-ahead log", what));
+            return Err(self.damaged(&self.logs(), what));
         }
         let db = self.database()?;
         self.marked(db, contents, live)
@@ -132,12 +133,31 @@ impl Folder<'_> {
         if newest.log > 0 && !kept.iter().any(|file| file.exists()) {
             return Err(self.damaged(&log, "it is missing"));
         }
+        let logs = logs(self.0).map_err(|error| self.system(error))?;
+        for name in logs.into_iter().map(|number| format!("{number:06}.log")).chain([name]) {
+            if let Some(at) = recycled(&self.0.join(&name)).map_err(|error| self.system(error))? {
+                return Err(self.damaged(&name, format!("the record at byte {at} is damaged")));
+            }
+        }
         Ok(())
     }
 
     fn database(&self) -> Result<DB, OpenError> {
-        DB::open_cf_descriptors(&layout::options(), self.0, layout::families())
-            .map_err(|error| self.damaged("database", error))
+        DB::open_cf_descriptors(&layout::options(), self.0, layout::families()).map_err(|error| self.refused(error))
+    }
+
+    /// What RocksDB says, which names tables and the MANIFEST, but no write-ahead log.
+    fn refused(&self, error: impl ToString) -> OpenError {
+        let what = error.to_string();
+        let named = [".sst", "MANIFEST-", "CURRENT", "OPTIONS-"].iter().any(|name| what.contains(name));
+        self.damaged(if named { "database".to_owned() } else { self.logs() }.as_str(), what)
+    }
+
+    /// The write-ahead logs by name: one of them is damaged, and there is seldom more than one.
+    fn logs(&self) -> String {
+        let names: Vec<String> =
+            logs(self.0).unwrap_or_default().into_iter().map(|number| format!("{number:06}.log")).collect();
+        format!("write-ahead log {}", names.join(" or "))
     }
 
     fn marked(&self, db: DB, contents: Contents, live: LiveMark) -> Result<Opened, OpenError> {
