@@ -201,6 +201,8 @@ impl Disk {
     fn rename(&mut self, kind: u32, a: String, b: String) {
         let node = self.live.get(&a).copied();
         match (kind, node) {
+            // The folder itself: its name lies outside.
+            _ if a.is_empty() => {}
             (MKDIR, _) => self.name(Change::Set(a, Node::Directory)),
             (UNLINK | RMDIR, _) => self.name(Change::Remove(a)),
             (RENAME, Some(_)) if b.is_empty() => self.name(Change::Remove(a)),

@@ -125,7 +125,7 @@ fn disk_fails_under_load(rounds: usize) {
     let mut report = Report::of("F06 F07 full and failing disk", SYNC, seed);
     let place = Place::new(SYNC, "").on_test_disk(false);
     let mut running = place.start().unwrap();
-    let mut traffic = Traffic::begin(seed, &running, 4);
+    let mut traffic = Traffic::begin(seed, &running, 4, NOTHING_LOST);
     for _ in 0..rounds {
         std::thread::sleep(Duration::from_millis(chance.below(300) as u64));
         place.set(Control::ShortWrites, chance.below(2) as i64);
@@ -170,7 +170,7 @@ fn sync_fails(rounds: usize) {
     let place = Place::new(SYNC, "").on_test_disk(true);
     let mut disk = Disk::of(&place.data());
     let mut running = place.start().unwrap();
-    let mut traffic = Traffic::begin(seed, &running, 4);
+    let mut traffic = Traffic::begin(seed, &running, 4, NOTHING_LOST);
     for round in 0..rounds {
         std::thread::sleep(Duration::from_millis(50 + chance.below(400) as u64));
         place.set(Control::SyncErrno, EIO);
@@ -235,7 +235,7 @@ fn f20_a_wall_clock_that_jumps_ends_nothing() {
     let mut report = Report::of("F20 clock jumps", SYNC, seed);
     let place = Place::new(SYNC, "").on_test_disk(false);
     let mut running = place.start().unwrap();
-    let mut traffic = Traffic::begin(seed, &running, 4);
+    let mut traffic = Traffic::begin(seed, &running, 4, NOTHING_LOST);
     for _ in 0..10 {
         // Sessions here last ten minutes.
         place.set(Control::ClockOffsetS, [0, 3600, 365 * 86_400][chance.below(3)]);

@@ -107,13 +107,12 @@ impl Changer {
         self.last_id = self.last_id % 500 + 1;
         self.filters()[place] = None;
         let heard = Arc::clone(&self.heard);
-        let refused = if on {
-            link.subscribe(self.last_id, &[(&filter, 1)], |link, packet| take(&heard, link, packet))?[0] >= 0x80
+        let codes = if on {
+            link.subscribe(self.last_id, &[(&filter, 1)], |link, packet| take(&heard, link, packet))?
         } else {
-            link.unsubscribe(self.last_id, &filter, |link, packet| take(&heard, link, packet))?;
-            false
+            link.unsubscribe(self.last_id, &filter, |link, packet| take(&heard, link, packet))?
         };
-        if !refused {
+        if codes.iter().all(|code| *code < 0x80) {
             self.filters()[place] = Some(on);
         }
         Ok(())

@@ -151,7 +151,8 @@ impl Ledger {
                 let last = newest.entry((got.publisher, &got.topic)).or_insert(got.number);
                 if *last > got.number {
                     report.disordered += 1;
-                    report.example(report.disordered, format!("subscriber {name} got {got:?} behind number {last}"));
+                    let before = log.iter().find(|before| (before.publisher, before.number) == (got.publisher, *last));
+                    report.example(report.disordered, format!("subscriber {name} got {got:?} behind {before:?}"));
                 }
                 *last = got.number;
             }
@@ -159,7 +160,10 @@ impl Ledger {
                 if !counts.contains_key(&(publisher, number)) {
                     report.lost += 1;
                     let topic = owed[publisher][number].topic;
-                    report.example(report.lost, format!("subscriber {name} never got {publisher}:{number} of topic {topic}"));
+                    report.example(
+                        report.lost,
+                        format!("subscriber {name} never got {publisher}:{number} of topic {topic}"),
+                    );
                 }
             });
         }

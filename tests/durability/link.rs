@@ -132,14 +132,18 @@ impl Link {
         self.until(fits, other)
     }
 
-    /// Unsubscribes and waits for the answer.
+    /// Unsubscribes and waits for the codes; 3.1.1 has none.
     pub fn unsubscribe(
         &mut self,
         id: u16,
         filter: &str,
         other: impl FnMut(&mut Self, Packet) -> Result<(), Gone>,
-    ) -> Result<(), Gone> {
+    ) -> Result<Vec<u8>, Gone> {
         self.send(&build::unsubscribe(self.version, id, &Props::new(), &[filter.as_bytes()]))?;
-        self.until(|packet| matches!(packet, Packet::Unsuback(codes) if codes.id == id).then_some(()), other)
+        let fits = |packet: &Packet| match packet {
+            Packet::Unsuback(codes) if codes.id == id => Some(codes.codes.clone()),
+            _ => None,
+        };
+        self.until(fits, other)
     }
 }

@@ -136,7 +136,7 @@ fn what_the_program_writes_is_recorded_without_a_gap() {
     let mut disk = disk::Disk::of(&place.data());
     let mut running = place.start().unwrap();
     let seed = seed();
-    let traffic = Traffic::begin(seed, &running, 2);
+    let traffic = Traffic::begin(seed, &running, 2, Promise { loss: None });
     std::thread::sleep(Duration::from_millis(700));
     traffic.world.end();
     assert_eq!(running.stop().code, Some(0));
@@ -144,11 +144,9 @@ fn what_the_program_writes_is_recorded_without_a_gap() {
     assert!(disk.records > 100 && place.control(Control::Syncs) as u64 == disk.syncs && disk.syncs > 10);
     // RocksDB's own text log goes past the library.
     let but_for_text = |image: disk::Image| image.into_iter().filter(|(name, _)| !name.starts_with("LOG")).collect();
-    let (recorded, real): (disk::Image, disk::Image) = (but_for_text(disk.live()), but_for_text(disk::image(&place.data())));
-    let differs: Vec<&String> = recorded
-        .keys()
-        .chain(real.keys())
-        .filter(|name| recorded.get(*name) != real.get(*name))
-        .collect();
+    let (recorded, real): (disk::Image, disk::Image) =
+        (but_for_text(disk.live()), but_for_text(disk::image(&place.data())));
+    let differs: Vec<&String> =
+        recorded.keys().chain(real.keys()).filter(|name| recorded.get(*name) != real.get(*name)).collect();
     assert!(differs.is_empty(), "not as recorded: {differs:?}");
 }

@@ -4,7 +4,7 @@
 //! test process ends, however, the watcher sees the pipe close, kills the program and removes the folder.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -70,7 +70,8 @@ impl Place {
         let text = match program {
             Program::Herald(mode) => herald(&place.data(), mode, more),
             Program::Mosquitto => {
-                let port = TcpListener::bind("127.0.0.1:0").and_then(|bound| bound.local_addr()).expect("a port").port();
+                let port =
+                    TcpListener::bind("127.0.0.1:0").and_then(|bound| bound.local_addr()).expect("a port").port();
                 place.port = Some(port);
                 let data = place.data().display().to_string();
                 fs::create_dir(place.data()).expect("its folder");
@@ -314,26 +315,6 @@ impl Running {
         let ended = Ended { code: status.code(), log: self.log() };
         self.ended = Some(ended.clone());
         ended
-    }
-
-    /// The value of a metric, summed over its labels; 0 if the page does not have it.
-    pub fn metric(&self, name: &str) -> f64 {
-        let page = self.page("/metrics").unwrap_or_else(|error| panic!("no metrics: {error}\n{}", self.log()));
-        let value = |line: &str| {
-            let rest = line.strip_prefix(name)?;
-            let value = if rest.starts_with(['{', ' ']) { rest.rsplit(' ').next()? } else { return None };
-            value.parse::<f64>().ok()
-        };
-        page.lines().filter_map(value).sum()
-    }
-
-    fn page(&self, path: &str) -> std::io::Result<String> {
-        let mut stream = TcpStream::connect_timeout(&self.addr("http"), PATIENCE)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        Ok(answer)
     }
 
     /// Resident memory, bytes.

@@ -87,8 +87,8 @@ pub struct Traffic {
 
 impl Traffic {
     /// Begins it on a broker that listens: subscribers first, publishers when those are there.
-    pub fn begin(seed: u64, running: &Running, rest_ms: usize) -> Self {
-        let world = Arc::new(World::default());
+    pub fn begin(seed: u64, running: &Running, rest_ms: usize, promise: Promise) -> Self {
+        let world = Arc::new(World::new(promise.loss.is_some()));
         world.moved(Some(running.addr("mqtt")));
         let ledger = Ledger { publishers: Vec::new(), subscribers: Vec::new(), crashes: Vec::new() };
         let mut traffic =
@@ -244,7 +244,7 @@ pub fn run(plan: Plan) -> Report {
     }
     let mut cut = Disk::of(&place.data());
     let mut running = place.start().unwrap_or_else(|ended| panic!("it does not start: {ended:?}"));
-    let mut traffic = Traffic::begin(seed, &running, plan.rest_ms);
+    let mut traffic = Traffic::begin(seed, &running, plan.rest_ms, plan.promise);
     for cycle in 0..plan.cycles {
         let (shortest, longest) = plan.life_ms;
         let life = Duration::from_millis((shortest + chance.below(longest - shortest)) as u64);
@@ -263,7 +263,8 @@ pub fn run(plan: Plan) -> Report {
             lose(&plan, &place, &mut cut, &mut chance, cycle + plan.cycles);
         }
         let point = fail_point(&plan, cycle + 1, &mut chance);
-        let environment: Vec<(&str, &str)> = point.iter().map(|point| ("HERALDMQ_FAIL_POINT", point.as_str())).collect();
+        let environment: Vec<(&str, &str)> =
+            point.iter().map(|point| ("HERALDMQ_FAIL_POINT", point.as_str())).collect();
         match place.start_with(&environment) {
             Ok(again) => running = again,
             Err(ended) => {

@@ -43,6 +43,10 @@ pub struct Got {
     pub number: usize,
     pub qos: u8,
     pub topic: String,
+    pub id: u16,
+    pub dup: bool,
+    /// On which connection of this subscriber, counted from 1.
+    pub connection: usize,
 }
 
 /// What came, in order.
@@ -62,6 +66,7 @@ pub struct Subscriber {
     chance: Chance,
     log: Log,
     known: bool,
+    connections: usize,
     subscribed: bool,
     /// Messages of QoS 2 that were not released yet, by Packet Identifier.
     held: HashMap<u16, Vec<u8>>,
@@ -70,7 +75,16 @@ pub struct Subscriber {
 impl Subscriber {
     pub fn new(name: usize, manner: Manner, seed: u64) -> Self {
         let chance = Chance::new(seed ^ (0x50B + name as u64));
-        Self { name, manner, chance, log: Log::default(), known: false, subscribed: false, held: HashMap::new() }
+        Self {
+            name,
+            manner,
+            chance,
+            log: Log::default(),
+            known: false,
+            connections: 0,
+            subscribed: false,
+            held: HashMap::new(),
+        }
     }
 
     pub fn log(&self) -> Log {
@@ -101,6 +115,7 @@ impl Subscriber {
             self.held.clear();
         }
         self.known = true;
+        self.connections += 1;
         if !self.subscribed {
             let filter = self.manner.topic.map_or("t/#".to_owned(), |topic| format!("t/+/{topic}"));
             link.subscribe(1, &[(&filter, self.manner.qos)], |_, _| Ok(()))?;
@@ -125,6 +140,11 @@ impl Subscriber {
         match packet {
             Packet::Publish(publish) if publish.qos == 2 => {
                 match self.held.get(&publish.id) {
+                    // To a broker that forgot the first message the identifier was free.
+                    Some(held) if *held != publish.payload && world.forgetful => {
+                        self.note(&publish, world);
+                        self.held.insert(publish.id, publish.payload);
+                    }
                     Some(held) if *held != publish.payload => {
                         world.wrong(format!("subscriber {}: identifier {} has two messages", self.name, publish.id));
                     }
@@ -153,7 +173,15 @@ impl Subscriber {
         let Some((publisher, number)) = parse(&publish.payload) else {
             return world.wrong(format!("subscriber {} got what nobody published on {}", self.name, publish.topic));
         };
-        let got = Got { publisher, number, qos: publish.qos, topic: publish.topic.clone() };
+        let got = Got {
+            publisher,
+            number,
+            qos: publish.qos,
+            topic: publish.topic.clone(),
+            id: publish.id,
+            dup: publish.dup,
+            connection: self.connections,
+        };
         self.log.lock().expect("nobody panics with it").push(got);
     }
 }

@@ -17,9 +17,15 @@ pub struct World {
     /// Clients that have nothing unfinished, while nothing new is begun.
     settled: AtomicUsize,
     wrong: Mutex<Vec<String>>,
+    /// A crash may take what was acknowledged last, so clients may know more than the broker.
+    pub forgetful: bool,
 }
 
 impl World {
+    pub fn new(forgetful: bool) -> Self {
+        Self { forgetful, ..Self::default() }
+    }
+
     pub fn moved(&self, addr: Option<SocketAddr>) {
         *self.addr.lock().expect("nobody panics with it") = addr;
     }
