@@ -264,7 +264,7 @@ pub fn run(plan: Plan) -> Report {
         }
         let point = fail_point(&plan, cycle + 1, &mut chance);
         let environment: Vec<(&str, &str)> =
-            point.iter().map(|point| ("HERALDMQ_FAIL_POINT", point.as_str())).collect();
+            point.iter().map(|point| (heraldmq::store::rocks::fail_point::VARIABLE, point.as_str())).collect();
         match place.start_with(&environment) {
             Ok(again) => running = again,
             Err(ended) => {
