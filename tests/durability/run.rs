@@ -1,17 +1,20 @@
 //! One run: traffic, faults, and when the last fault is over everything is resumed, drained and held against the ledger.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
+use heraldmq::store::rocks::fail_point::VARIABLE;
+
 use super::chance::Chance;
 use super::disk::{Disk, restore};
 use super::keepers::{Changer, PLACES, Retained, Retainer, Subscribed};
 use super::ledger::{Ledger, Promise, Report};
 use super::link::{ANSWER, Link};
-use super::process::{Place, Program, Running};
+use super::process::{Ended, Place, Program, Running};
 use super::publisher::Publisher;
 use super::subscriber::{MANNERS, Subscriber};
 use super::support::build::{Connect, PUBACK, Publication};
@@ -80,7 +83,7 @@ pub struct Traffic {
     pub world: Arc<World>,
     pub ledger: Ledger,
     threads: Vec<JoinHandle<()>>,
-    changers: Vec<(Subscribed, Arc<std::sync::Mutex<std::collections::BTreeSet<usize>>>)>,
+    changers: Vec<(Subscribed, Arc<std::sync::Mutex<BTreeSet<usize>>>)>,
     retainers: Vec<Retained>,
     subscribers: usize,
 }
@@ -207,7 +210,7 @@ impl Traffic {
     }
 
     fn probe_retained(&self, link: &mut Link) {
-        let mut seen = std::collections::BTreeMap::new();
+        let mut seen = BTreeMap::new();
         let mut take = |packet: Packet| {
             if let Packet::Publish(publish) = packet {
                 let number = String::from_utf8_lossy(&publish.payload).split(':').nth(1).and_then(|n| n.parse().ok());
@@ -243,14 +246,14 @@ pub fn run(plan: Plan) -> Report {
         place = place.on_test_disk(true);
     }
     let mut cut = Disk::of(&place.data());
-    let mut running = place.start().unwrap_or_else(|ended| panic!("it does not start: {ended:?}"));
-    let mut traffic = Traffic::begin(seed, &running, plan.rest_ms, plan.promise);
+    let mut life =
+        Life { running: place.start().unwrap_or_else(|ended| panic!("it does not start: {ended:?}")), armed: None };
+    let mut traffic = Traffic::begin(seed, &life.running, plan.rest_ms, plan.promise);
+    let mut reached = BTreeSet::new();
     for cycle in 0..plan.cycles {
         let (shortest, longest) = plan.life_ms;
-        let life = Duration::from_millis((shortest + chance.below(longest - shortest)) as u64);
-        if !fail(&plan, &place, (&mut running, life), &mut report) {
-            break;
-        }
+        let lasts = Duration::from_millis((shortest + chance.below(longest - shortest)) as u64);
+        reached.extend(fail(&plan, &place, (&mut life, lasts), &mut report));
         traffic.ledger.crashes.push(Instant::now());
         traffic.world.moved(None);
         report.cycles += 1;
@@ -262,11 +265,12 @@ pub fn run(plan: Plan) -> Report {
             brief.kill();
             lose(&plan, &place, &mut cut, &mut chance, cycle + plan.cycles);
         }
-        let point = fail_point(&plan, cycle + 1, &mut chance);
-        let environment: Vec<(&str, &str)> =
-            point.iter().map(|point| (heraldmq::store::rocks::fail_point::VARIABLE, point.as_str())).collect();
-        match place.start_with(&environment) {
-            Ok(again) => running = again,
+        let armed = step(&plan, cycle + 1);
+        match begin(&place, armed, &mut chance) {
+            Ok((next, hit)) => {
+                life = next;
+                reached.extend(hit);
+            }
             Err(ended) => {
                 report.wrong.push(format!("cycle {cycle}: it does not start again: {ended:?}"));
                 traffic.end(None, plan.promise, &mut report);
@@ -274,40 +278,67 @@ pub fn run(plan: Plan) -> Report {
                 return report;
             }
         }
-        traffic.world.moved(Some(running.addr("mqtt")));
+        traffic.world.moved(Some(life.running.addr("mqtt")));
     }
-    traffic.end(Some(&mut running), plan.promise, &mut report);
+    if let Fault::FailPoints(all) = plan.fault
+        && reached.len() < all.len()
+    {
+        report.wrong.push(format!("only {reached:?} of {all:?} were reached"));
+    }
+    traffic.end(Some(&mut life.running), plan.promise, &mut report);
     println!("{}", report.line());
     report
 }
 
-/// The step at which the life that follows this cycle shall end.
-fn fail_point(plan: &Plan, cycle: usize, chance: &mut Chance) -> Option<String> {
-    let Fault::FailPoints(all) = plan.fault else { return None };
-    let count = [1, 2, 10, 60][chance.below(4)];
-    (cycle < plan.cycles).then(|| format!("{}:{count}", all[(cycle - 1) % all.len()]))
+/// One life of the program, and the step of a commit at which it will abort.
+struct Life {
+    running: Running,
+    armed: Option<&'static str>,
 }
 
-/// Lets it live, and ends it; `false`: it did not end as it should.
-fn fail(plan: &Plan, place: &Place, (running, life): (&mut Running, Duration), report: &mut Report) -> bool {
-    let deadline = Instant::now() + life;
-    match plan.fault {
-        Fault::FailPoints(_) if report.cycles > 0 => {
-            let ended = running.wait(Duration::from_secs(20));
-            let hit = ended.log.contains("fail point");
-            if !hit {
-                report.wrong.push(format!("the fail point of cycle {} was not reached: {}", report.cycles, ended.log));
-            }
-            return true;
+/// The step at which the life that follows this cycle shall end.
+fn step(plan: &Plan, cycle: usize) -> Option<&'static str> {
+    let Fault::FailPoints(all) = plan.fault else { return None };
+    (cycle < plan.cycles).then(|| all[(cycle - 1) % all.len()])
+}
+
+/// Starts a life. One that comes to its step before it listens is followed by one that has none.
+fn begin(
+    place: &Place,
+    armed: Option<&'static str>,
+    chance: &mut Chance,
+) -> Result<(Life, Option<&'static str>), Ended> {
+    let count = [1, 2, 10, 60][chance.below(4)];
+    let point = armed.map(|step| format!("{step}:{count}"));
+    let environment: Vec<(&str, &str)> = point.iter().map(|point| (VARIABLE, point.as_str())).collect();
+    match place.start_with(&environment) {
+        Ok(running) => Ok((Life { running, armed }, None)),
+        Err(ended) if armed.is_some() && was_step(&ended) => {
+            place.start().map(|running| (Life { running, armed: None }, armed))
         }
-        _ => std::thread::sleep(deadline.saturating_duration_since(Instant::now())),
+        Err(ended) => Err(ended),
     }
-    if running.has_ended() {
-        report.wrong.push(format!("it ended by itself: {:?}", running.wait(Duration::ZERO)));
-        return true;
+}
+
+fn was_step(ended: &Ended) -> bool {
+    ended.code.is_none() && ended.log.contains("fail point")
+}
+
+/// Lets it live, and ends it; the step at which it ended.
+fn fail(plan: &Plan, place: &Place, (life, lasts): (&mut Life, Duration), report: &mut Report) -> Option<&'static str> {
+    if life.armed.is_some() {
+        let ended = life.running.wait(Duration::from_secs(20));
+        if !was_step(&ended) {
+            report.wrong.push(format!("{:?} of cycle {} was not reached: {ended:?}", life.armed, report.cycles));
+            return None;
+        }
+        return life.armed;
     }
-    if plan.fault == Fault::Stop {
-        let ended = running.stop();
+    std::thread::sleep(lasts);
+    if life.running.has_ended() {
+        report.wrong.push(format!("it ended by itself: {:?}", life.running.wait(Duration::ZERO)));
+    } else if plan.fault == Fault::Stop {
+        let ended = life.running.stop();
         if state(&place.data()) != Some(CLEAN) {
             report.wrong.push("after a stop in order the store is not marked clean".into());
         }
@@ -315,9 +346,9 @@ fn fail(plan: &Plan, place: &Place, (running, life): (&mut Running, Duration), r
             report.wrong.push(format!("told to end, it ended with {:?}: {}", ended.code, ended.log));
         }
     } else {
-        running.kill();
+        life.running.kill();
     }
-    true
+    None
 }
 
 /// State of a store as its marker file says it.
