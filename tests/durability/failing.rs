@@ -127,7 +127,8 @@ fn disk_fails_under_load(rounds: usize) {
     let mut running = place.start().unwrap();
     let mut traffic = Traffic::begin(seed, &running, 4, NOTHING_LOST);
     for _ in 0..rounds {
-        std::thread::sleep(Duration::from_millis(chance.below(300) as u64));
+        // Longer than the broker takes to look at the disk again.
+        std::thread::sleep(Duration::from_millis(600 + chance.below(1000) as u64));
         place.set(Control::ShortWrites, chance.below(2) as i64);
         place.set(Control::WriteErrno, [ENOSPC, EIO][chance.below(2)]);
         std::thread::sleep(Duration::from_millis(chance.below(300) as u64));
@@ -153,13 +154,13 @@ fn disk_fails_under_load(rounds: usize) {
 
 #[test]
 fn f06_f07_under_load() {
-    disk_fails_under_load(5);
+    disk_fails_under_load(6);
 }
 
 #[test]
 #[ignore = "long: make torture"]
 fn f06_f07_under_load_long() {
-    disk_fails_under_load(100);
+    disk_fails_under_load(80);
 }
 
 /// A sync that failed is never tried again: the process ends, and what it acknowledged is there without that sync.

@@ -127,20 +127,20 @@ impl Ledger {
             for got in &log {
                 let Some(message) = owed.get(got.publisher).and_then(|log| log.get(got.number)) else {
                     report.phantoms += 1;
-                    report.example(report.phantoms, format!("subscriber {name} got {got:?}, which nobody published"));
+                    report.example(report.phantoms, format!("subscriber {name} got {got}, which nobody published"));
                     continue;
                 };
                 let topic = format!("t/{}/{}", got.publisher, message.topic);
                 if got.topic != topic || got.qos != qos_of(message.topic).min(manner.qos) {
                     report.phantoms += 1;
-                    report.example(report.phantoms, format!("subscriber {name} got {got:?}, published on {topic}"));
+                    report.example(report.phantoms, format!("subscriber {name} got {got}, published on {topic}"));
                 }
                 let count = counts.entry((got.publisher, got.number)).or_default();
                 *count += 1;
                 if *count > 1 {
                     if got.qos == 2 && promise.loss.is_none() {
                         report.doubled += 1;
-                        report.example(report.doubled, format!("subscriber {name} got {got:?} again"));
+                        report.example(report.doubled, format!("subscriber {name} got {got} again"));
                     }
                     report.repeated += usize::from(got.qos == 1);
                     continue;
@@ -151,8 +151,10 @@ impl Ledger {
                 let last = newest.entry((got.publisher, &got.topic)).or_insert(got.number);
                 if *last > got.number {
                     report.disordered += 1;
-                    let before = log.iter().find(|before| (before.publisher, before.number) == (got.publisher, *last));
-                    report.example(report.disordered, format!("subscriber {name} got {got:?} behind {before:?}"));
+                    let of_last =
+                        |before: &&subscriber::Got| (before.publisher, before.number) == (got.publisher, *last);
+                    let before = log.iter().find(of_last).map_or_else(String::new, ToString::to_string);
+                    report.example(report.disordered, format!("subscriber {name} got {got} behind {before}"));
                 }
                 *last = got.number;
             }

@@ -1,6 +1,7 @@
 //! A subscriber with a persistent session that writes down what it got.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -47,6 +48,13 @@ pub struct Got {
     pub dup: bool,
     /// On which connection of this subscriber, counted from 1.
     pub connection: usize,
+}
+
+impl fmt::Display for Got {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { publisher, number, qos, topic, id, dup, connection } = self;
+        write!(f, "{publisher}:{number} on {topic}, QoS {qos}, id {id}, dup {dup}, connection {connection}")
+    }
 }
 
 /// What came, in order.
