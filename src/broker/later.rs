@@ -12,6 +12,11 @@ use crate::clock::Moment;
 use crate::identity::SessionId;
 use crate::mqtt::Will;
 
+/// What is handed out at once: a great many sessions that end at one moment do not stop a core.
+const DUE_MAX: usize = 1024;
+/// Entries that find nothing are cleared out when there are this many, and more than those that find something.
+const STALE_MAX: usize = 64;
+
 /// Something whose moment has come.
 #[derive(Debug)]
 pub enum Due {
@@ -47,8 +52,21 @@ struct Planned {
 #[derive(Debug, Default)]
 struct Plans {
     by_session: HashMap<SessionId, Planned, foldhash::fast::RandomState>,
-    /// When to look at which session. Entries of sessions that came back stay and find nothing.
+    /// When to look at which session. Entries of sessions that came back find nothing, until [`Plans::clear_out`].
     heap: BinaryHeap<Reverse<(Moment, SessionId)>>,
+}
+
+impl Plans {
+    /// Clients that come and go leave an entry each time, which may lie far ahead: no more of those than of others.
+    fn clear_out(&mut self) {
+        if self.heap.len() > STALE_MAX + 4 * self.by_session.len() {
+            let moments = |(session, planned): (&SessionId, &Planned)| {
+                let will = planned.will.as_ref().map(|(at, ..)| Reverse((*at, *session)));
+                [will, planned.ends.as_ref().map(|(at, _)| Reverse((*at, *session)))]
+            };
+            self.heap = self.by_session.iter().flat_map(moments).flatten().collect();
+        }
+    }
 }
 
 /// Deadlines of sessions without a connection.
@@ -82,6 +100,7 @@ impl Later {
             Due::SessionEnds { seat } => planned.ends = Some((at, seat)),
         }
         plans.heap.push(Reverse((at, session)));
+        plans.clear_out();
         self.publish_next(&plans);
     }
 
@@ -104,7 +123,8 @@ impl Later {
         }
     }
 
-    /// Everything whose moment has come, wills before the ends of their sessions.
+    /// Everything whose moment has come, wills before the ends of their sessions. Of very much a part: then
+    /// [`Later::next_deadline`] stays in the past.
     pub fn due(&self, now: Moment) -> Vec<Due> {
         if self.next_deadline().is_none_or(|next| next > now) {
             return Vec::new();
@@ -112,7 +132,7 @@ impl Later {
         let mut plans = self.plans.lock();
         let mut found = Vec::new();
         while let Some(Reverse((at, session))) = plans.heap.peek().copied() {
-            if at > now {
+            if at > now || found.len() >= DUE_MAX {
                 break;
             }
             plans.heap.pop();
@@ -194,5 +214,31 @@ mod tests {
         assert!(later.ended(SessionId(1)).is_some());
         assert!(later.ended(SessionId(1)).is_none());
         assert!(later.due(at(10)).is_empty());
+    }
+
+    #[test]
+    fn clients_that_come_and_go_leave_nothing_behind() {
+        let later = Later::new();
+        later.add(at(7_000), Due::SessionEnds { seat: seat(9) });
+        for n in 0..10_000 {
+            later.add(at(1_000_000 + n), Due::SessionEnds { seat: seat(1 + n % 5) });
+            later.add(at(1_000_000 + n), Due::Will { seat: seat(1 + n % 5), will: will() });
+            later.returned(SessionId(1 + n % 5));
+        }
+        assert!(later.plans.lock().heap.len() < 100);
+        assert_eq!(later.next_deadline(), Some(at(7_000)));
+        assert!(matches!(later.due(at(7_000))[..], [Due::SessionEnds { .. }]));
+    }
+
+    #[test]
+    fn very_many_ends_come_in_parts() {
+        let later = Later::new();
+        let count = DUE_MAX * 2 + 1;
+        (0..count as u64).for_each(|n| later.add(at(10), Due::SessionEnds { seat: seat(n) }));
+        let mut parts = Vec::new();
+        while later.next_deadline().is_some_and(|next| next <= at(20)) {
+            parts.push(later.due(at(20)).len());
+        }
+        assert_eq!(parts, [DUE_MAX, DUE_MAX, 1]);
     }
 }

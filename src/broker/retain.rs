@@ -38,6 +38,15 @@ impl Default for Limits {
     }
 }
 
+/// What a search may still cost. Several may share one.
+#[derive(Debug, Clone, Copy)]
+pub struct Budget {
+    /// Messages that are found.
+    pub messages: usize,
+    /// Levels of topics that are looked at, whether anything is found or not.
+    pub nodes: usize,
+}
+
 /// There is no room for another retained message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("no room for another retained message")]
@@ -161,15 +170,21 @@ impl Retained {
     /// that has not expired, in no order. `found` runs under a lock and must not come back here.
     ///
     /// Without wildcards that is one look-up; with wildcards it costs the part of the trees that the filter's beginning
-    /// matches, at most all topics, once.
-    pub fn for_each_match(&self, filter: &str, now: Now, mut found: impl FnMut(&Arc<Message>)) {
+    /// matches, at most all topics, once. It ends early where `budget` ends: `false` if anything was left out.
+    pub fn for_each_match(
+        &self,
+        filter: &str,
+        now: Now,
+        budget: &mut Budget,
+        mut found: impl FnMut(&Arc<Message>),
+    ) -> bool {
         if self.count() == 0 {
-            return;
+            return true;
         }
         if filter.contains(['+', '#']) {
-            self.shards.iter().for_each(|shard| self.search(&shard.0, filter, now, &mut found));
+            self.shards.iter().all(|shard| self.search(&shard.0, filter, now, budget, &mut found))
         } else {
-            self.search(self.shard(filter), filter, now, &mut found);
+            self.search(self.shard(filter), filter, now, budget, &mut found)
         }
     }
 
@@ -178,19 +193,33 @@ impl Retained {
         shard: &RwLock<NameTree<Arc<Message>>>,
         filter: &str,
         now: Now,
+        budget: &mut Budget,
         found: &mut impl FnMut(&Arc<Message>),
-    ) {
+    ) -> bool {
         let mut gone = Vec::new();
-        shard.read().for_each_match(filter, |message| {
-            if !expired(message, now) {
-                found(message);
-            } else if gone.len() < EXPIRED_PER_SEARCH {
-                gone.push(Arc::clone(message));
+        let mut complete = true;
+        let nodes = shard.read().search(filter, budget.nodes, |message| {
+            if expired(message, now) {
+                if gone.len() < EXPIRED_PER_SEARCH {
+                    gone.push(Arc::clone(message));
+                }
+                return true;
             }
+            complete = budget.messages > 0;
+            if complete {
+                budget.messages -= 1;
+                found(message);
+            }
+            complete
         });
-        if gone.is_empty() {
-            return;
+        budget.nodes -= nodes;
+        if !gone.is_empty() {
+            self.forget(shard, gone);
         }
+        complete && budget.nodes > 0
+    }
+
+    fn forget(&self, shard: &RwLock<NameTree<Arc<Message>>>, gone: Vec<Arc<Message>>) {
         let mut tree = shard.write();
         for message in gone {
             // It may have been replaced in between.
@@ -232,11 +261,14 @@ mod tests {
         Arc::new(Message::new(Parts { topic, properties: &[], payload, qos, retain: true, expiry_s, origin }, NOW))
     }
 
+    const ENOUGH: Budget = Budget { messages: 10_000, nodes: 100_000 };
+
     fn found(retained: &Retained, filter: &str, now: Now) -> Vec<String> {
         let mut found = Vec::new();
-        retained.for_each_match(filter, now, |message| {
+        let complete = retained.for_each_match(filter, now, &mut { ENOUGH }, |message| {
             found.push(format!("{}={}", message.topic(), String::from_utf8_lossy(message.payload())));
         });
+        assert!(complete);
         found.sort();
         found
     }
@@ -310,6 +342,22 @@ mod tests {
         retained.set(message("a", "old", Some(1)), NOW).unwrap();
         retained.set(message("a", "new", None), later(5_000)).unwrap();
         assert_eq!(found(&retained, "+", later(5_000)), ["a=new"]);
+    }
+
+    #[test]
+    fn a_search_costs_no_more_than_it_may() {
+        let retained = Retained::default();
+        (0..1000).for_each(|n| retained.load(message(&format!("a/{n}/b"), "x", None)));
+        let search = |filter: &str, mut budget: Budget| {
+            let mut count = 0;
+            let complete = retained.for_each_match(filter, NOW, &mut budget, |_| count += 1);
+            (count, complete)
+        };
+        assert_eq!(search("a/#", Budget { messages: 10, ..ENOUGH }), (10, false));
+        assert_eq!(search("a/#", Budget { messages: 1000, ..ENOUGH }), (1000, true), "none was left out");
+        assert_eq!(search("+/+/c", Budget { nodes: 500, ..ENOUGH }), (0, false));
+        assert_eq!(search("+/+/c", ENOUGH), (0, true));
+        assert_eq!(search("a/7/b", Budget { messages: 0, ..ENOUGH }), (0, false));
     }
 
     #[test]

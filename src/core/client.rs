@@ -20,6 +20,8 @@ use super::door::Door;
 
 /// Answers owed to one client above which it is not read: it publishes faster than the store can promise.
 const PENDING_MAX: usize = 4096;
+/// Bytes of publications among them above which it is not read: 3.1.1 has no Receive Maximum to bound them.
+const PENDING_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// A client: the entry of a slot.
 #[derive(Debug)]
@@ -35,8 +37,12 @@ pub(super) struct Client {
     pub(super) sealed: Option<Box<Out>>,
     /// Answers that wait for the disk or for each other, in arrival order [MQTT-4.6.0-2].
     pub(super) pending: VecDeque<Pending>,
+    /// Bytes of the publications among them.
+    pub(super) pending_bytes: usize,
     pub(super) seat: Option<Arc<Seat>>,
     pub(super) may: Arc<Permissions>,
+    /// After which reload it was accepted: what it may do was found out since then.
+    pub(super) rules_of: u32,
     /// A re-authentication that is under way.
     pub(super) exchange: Option<Box<Exchange>>,
     /// The authenticated user, to ask again what it may do.
@@ -53,6 +59,8 @@ pub(super) struct Client {
 pub(super) struct Flags {
     /// The socket may have more to read than was taken.
     pub(super) readable: bool,
+    /// Whole packets were kept, because there was enough work for one turn: they come before what the socket holds.
+    pub(super) unfinished: bool,
     /// It is on the list to be read again without waiting for an edge.
     pub(super) listed: bool,
     /// The socket did not take everything: an edge will tell when it can.
@@ -120,6 +128,8 @@ pub(super) enum WaitsFor {
 pub(super) struct Pending {
     pub(super) ticket: Ticket,
     pub(super) owed: Owed,
+    /// Bytes of the publication it answers, which the store holds until then.
+    pub(super) bytes: usize,
     /// A QoS 2 message, delivered only once it is durable.
     pub(super) held: Option<Box<Held>>,
 }
@@ -131,6 +141,13 @@ pub(super) struct Held {
     pub(super) ticket: Ticket,
     pub(super) by_core: Vec<Vec<Target>>,
     pub(super) stored: Vec<Stored>,
+}
+
+impl Pending {
+    /// An answer to anything but a publication.
+    pub(super) fn new(ticket: Ticket, owed: Owed) -> Self {
+        Self { ticket, owed, bytes: 0, held: None }
+    }
 }
 
 impl Client {
@@ -146,8 +163,10 @@ impl Client {
             out: Out::default(),
             sealed: None,
             pending: VecDeque::new(),
+            pending_bytes: 0,
             seat: None,
             may: Arc::clone(&door.nothing),
+            rules_of: 0,
             exchange: None,
             user: None,
             door: Arc::clone(door),
@@ -168,14 +187,31 @@ impl Client {
 
     /// Whether packets of the client may be read now.
     pub(super) fn listens(&self) -> bool {
+        self.listens_below(self.unsent_max())
+    }
+
+    /// Whether they may be, `unsent_max` being [`Client::unsent_max`].
+    pub(super) fn listens_below(&self, unsent_max: usize) -> bool {
         match &self.stage {
             Stage::Entering(entering) => matches!(entering.waits_for, WaitsFor::Client),
             Stage::Open(_) => {
                 self.pending.len() < PENDING_MAX
-                    && self.unsent_bytes() <= self.door.limits.load().out_bytes_max.saturating_mul(2)
+                    && self.pending_bytes < PENDING_BYTES_MAX
+                    && self.unsent_bytes() <= unsent_max
             }
             Stage::Closing { .. } => false,
         }
+    }
+
+    /// Bytes waiting to be written above which nothing more is read.
+    pub(super) fn unsent_max(&self) -> usize {
+        self.door.limits.load().out_bytes_max.saturating_mul(2)
+    }
+
+    /// What it sent and was not looked at yet does not count any more.
+    pub(super) fn forget_kept(&mut self) {
+        self.partial = Vec::new();
+        self.flags.unfinished = false;
     }
 
     /// Bytes that wait to be written.

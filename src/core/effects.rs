@@ -2,17 +2,22 @@
 
 use std::sync::Arc;
 
-use super::client::{Client, Held, Pending, Stage};
+use super::client::{Client, Pending, Stage};
 use super::{Core, Mail};
 use crate::broker::index::Interest;
+use crate::broker::retain::Budget;
 use crate::broker::seat::Seat;
 use crate::identity::Ticket;
 use crate::message::Message;
+use crate::metrics::Dropped;
 use crate::mqtt::{Auth, PacketId, QoS, ReasonCode, RetainHandling};
 use crate::session::{Change, Effect, Owed, Reauthentication, SavedSubscription, Taken, Wanted};
 use crate::store::{Recipient, Record};
 use crate::threshold::Challenge;
 use crate::topic::filter::TopicFilter;
+
+/// Levels of retained topics that one SUBSCRIBE may look at: twice as many as there are topics by default.
+const RETAINED_NODES_MAX: usize = 1 << 21;
 
 impl Core {
     /// Performs `effects` in order and leaves the list empty.
@@ -20,7 +25,7 @@ impl Core {
         for effect in effects.drain(..) {
             match effect {
                 Effect::Publish { message, receipt } => self.publish_from(slot, message, receipt),
-                Effect::Owe(owed) => self.owe(slot, Ticket::NONE, owed, None),
+                Effect::Owe(owed) => self.owe(slot, Pending::new(Ticket::NONE, owed)),
                 Effect::Save { change, then } => self.save(slot, change, then),
                 Effect::Subscribe { packet_id, wanted } => self.subscribe(slot, packet_id, wanted),
                 Effect::Unsubscribe { packet_id, filters } => self.unsubscribe(slot, packet_id, &filters),
@@ -36,24 +41,28 @@ impl Core {
     }
 
     fn save(&mut self, slot: u32, change: Change, then: Option<Owed>) {
-        let Some(seat) = self.seat(slot) else { return };
-        let ticket = self.shared.broker.append(vec![Record::Edit(seat.session, change)]);
+        let Some(session) = self.clients.get(slot).and_then(|client| Some(client.seat.as_ref()?.session)) else {
+            return;
+        };
+        let ticket = self.shared.broker.append(vec![Record::Edit(session, change)]);
         if let Some(owed) = then {
-            self.owe(slot, ticket, owed, None);
+            self.owe(slot, Pending::new(ticket, owed));
         }
     }
 
     /// Keeps an answer until its ticket is durable and everything owed before it has left; at once if that is so already.
-    pub(super) fn owe(&mut self, slot: u32, ticket: Ticket, owed: Owed, held: Option<Box<Held>>) {
+    pub(super) fn owe(&mut self, slot: u32, pending: Pending) {
         let Some(client) = self.clients.get_mut(slot) else {
-            self.orphans.extend(held.map(|held| *held));
+            self.orphans.extend(pending.held.map(|held| *held));
             return;
         };
+        let ticket = pending.ticket;
         let is_durable = ticket <= self.durable || ticket <= self.shared.broker.store.durable();
         if client.pending.is_empty() && is_durable {
-            return self.settle(slot, Pending { ticket, owed, held });
+            return self.settle(slot, pending);
         }
-        client.pending.push_back(Pending { ticket, owed, held });
+        client.pending_bytes += pending.bytes;
+        client.pending.push_back(pending);
         self.wait_for_store(slot);
     }
 
@@ -110,6 +119,7 @@ impl Core {
                 return;
             }
             if let Some(pending) = client.pending.pop_front() {
+                client.pending_bytes -= pending.bytes;
                 self.settle(slot, pending);
             }
         }
@@ -120,7 +130,12 @@ impl Core {
     fn subscribe(&mut self, slot: u32, packet_id: PacketId, wanted: Vec<Wanted>) {
         let Some(seat) = self.seat(slot) else { return };
         let mut records = Vec::new();
-        let taken: Vec<Taken> = wanted.into_iter().map(|one| self.subscribe_one(&seat, one, &mut records)).collect();
+        let room = self.with_session(slot, |session, _, _, _| session.retained_room()).unwrap_or(0);
+        let mut search = Budget { messages: room, nodes: RETAINED_NODES_MAX };
+        let mut taken = Vec::with_capacity(wanted.len());
+        for one in wanted {
+            taken.push(self.subscribe_one(&seat, one, &mut search, &mut records));
+        }
         let mut ticket = self.shared.broker.append(records);
         let mut answer = taken;
         if seat.is_durable() {
@@ -129,11 +144,17 @@ impl Core {
             }
         }
         if let Some(owed) = self.with_session(slot, |session, _, _, _| session.handle_subscribed(packet_id, answer)) {
-            self.owe(slot, ticket, owed, None);
+            self.owe(slot, Pending::new(ticket, owed));
         }
     }
 
-    fn subscribe_one(&mut self, seat: &Arc<Seat>, wanted: Wanted, records: &mut Vec<Record>) -> Taken {
+    fn subscribe_one(
+        &mut self,
+        seat: &Arc<Seat>,
+        wanted: Wanted,
+        search: &mut Budget,
+        records: &mut Vec<Record>,
+    ) -> Taken {
         let refused = |code| Taken { code, subscription: None, new: false, retained: Vec::new() };
         let options = match wanted.verdict {
             Ok(options) => options,
@@ -151,8 +172,8 @@ impl Core {
         // No retained messages for Shared Subscriptions; else Retain Handling decides [MQTT-3.3.1-9] [MQTT-3.3.1-10] [MQTT-3.3.1-11].
         let retained = match wanted.retain_handling {
             _ if filter.share.is_some() => Vec::new(),
-            RetainHandling::Always => self.collect_retained(filter.filter),
-            RetainHandling::IfNew if added.new => self.collect_retained(filter.filter),
+            RetainHandling::Always => self.collect_retained(filter.filter, search),
+            RetainHandling::IfNew if added.new => self.collect_retained(filter.filter, search),
             RetainHandling::IfNew | RetainHandling::Never => Vec::new(),
         };
         let code = match options.qos {
@@ -163,11 +184,16 @@ impl Core {
         Taken { code, subscription: Some((added.filter, options)), new: added.new, retained }
     }
 
-    fn collect_retained(&self, filter: &str) -> Vec<(Arc<Message>, Ticket)> {
+    /// What is beyond the search's budget counts as one message: to count all would cost what the budget saves.
+    fn collect_retained(&mut self, filter: &str, search: &mut Budget) -> Vec<(Arc<Message>, Ticket)> {
         let mut found = Vec::new();
-        self.shared.broker.retained.for_each_match(filter, self.now, |message| {
+        let complete = self.shared.broker.retained.for_each_match(filter, self.now, search, |message| {
             found.push((Arc::clone(message), Ticket::NONE));
         });
+        if !complete {
+            self.count_dropped(Dropped::QueueFull, 1);
+            tracing::debug!(filter, "not all retained messages of a subscription could be collected");
+        }
         found
     }
 
@@ -200,7 +226,8 @@ impl Core {
         for text in filters {
             let there = TopicFilter::parse(text, usize::MAX)
                 .is_ok_and(|filter| self.shared.broker.index.unsubscribe(&filter, &seat));
-            if there && seat.is_durable() {
+            // Whether or not it is there: the store may have refused to forget it before.
+            if seat.is_durable() {
                 records.push(Record::Unsubscribe(seat.session, Arc::from(&**text)));
             }
             codes.push(if there { ReasonCode::Success } else { ReasonCode::NoSubscriptionExisted });
@@ -208,7 +235,7 @@ impl Core {
         let ticket = self.shared.broker.append(records);
         let owed = self.with_session(slot, |session, _, _, _| session.handle_unsubscribed(packet_id, filters, codes));
         if let Some(owed) = owed {
-            self.owe(slot, ticket, owed, None);
+            self.owe(slot, Pending::new(ticket, owed));
         }
     }
 

@@ -11,7 +11,7 @@ use crate::identity::Origin;
 use crate::message::{Message, Parts};
 use crate::metrics::{Closed, Dropped, Metric};
 use crate::mqtt::{Outgoing, ReasonCode, Will, outgoing};
-use crate::session::{Change, Ending, Farewell};
+use crate::session::{Change, Ending, Farewell, may_publish};
 use crate::store::Record;
 use crate::store::record::LaterWill;
 
@@ -36,6 +36,7 @@ impl Core {
                 self.remove(slot);
             }
             Stage::Entering(_) => {
+                self.count_ending(&how);
                 self.leave_seat_entering(slot);
                 self.close_after_flush(slot);
             }
@@ -63,8 +64,9 @@ impl Core {
         // What it was owed can no longer be said; a QoS 2 message that waits for its commit is still delivered.
         let held = client.pending.drain(..).filter_map(|pending| pending.held).map(|held| *held);
         self.orphans.extend(held);
-        client.partial = Vec::new();
-        let may_publish_will = farewell.will.as_ref().is_none_or(|will| client.may.may_publish(&will.topic));
+        client.pending_bytes = 0;
+        client.forget_kept();
+        let may_publish_will = farewell.will.as_ref().is_none_or(|will| may_publish(&will.topic, &client.may));
         if let Some(seat) = client.seat.take() {
             self.settle_session(slot, &seat, farewell, may_publish_will);
         }
@@ -88,8 +90,9 @@ impl Core {
             changes.push(Change::Expiry { expiry_s: farewell.session_expiry_s });
             let edits = changes.into_iter().map(|change| Record::Edit(seat.session, change));
             broker.append(edits.chain([Record::Leave { session: seat.session, ends_wall_ms }]).collect());
-            broker.directory.leave(seat, address, true);
+            // Before the seat is free: whoever takes it calls off what was planned, and cannot do so too early.
             self.plan_ending(seat, will, ends);
+            broker.directory.leave(seat, address, true);
         } else {
             broker.forget_subscriptions(seat, farewell.subscriptions.iter().map(|filter| &**filter));
             if seat.is_durable() {
@@ -199,6 +202,14 @@ impl Core {
         let Stage::Entering(entering) = &client.stage else { return };
         let session_expiry_s = entering.session_expiry_s;
         let Some(seat) = client.seat.take() else { return };
+        if seat.is_durable() && session_expiry_s == 0 {
+            // Only the store knows the subscriptions of a session that was to be resumed.
+            self.shared.broker.end_session(Arc::clone(&seat));
+            if let Some(address) = self.clients.address(slot) {
+                seat.release(address);
+            }
+            return;
+        }
         let farewell = Farewell {
             disconnect: None,
             session_expiry_s,
@@ -229,7 +240,7 @@ impl Core {
         let until = self.now.moment.plus_ms(LINGER_MS);
         if let Some(client) = self.clients.get_mut(slot) {
             client.stage = Stage::Closing { until, shut: false };
-            client.partial = Vec::new();
+            client.forget_kept();
         }
         self.schedule(slot);
         self.touch(slot);
@@ -272,7 +283,6 @@ impl Core {
 
     /// Says good-bye to everybody.
     pub(super) fn stop(&mut self) {
-        self.stopping = true;
         for slot in self.clients.slots() {
             match self.clients.get(slot).map(|client| &client.stage) {
                 Some(Stage::Open(_)) => self.end(slot, Ending::ByServer(ReasonCode::ServerShuttingDown)),

@@ -97,8 +97,9 @@ impl Core {
                 self.begin(slot, fresh, &claim);
             }
             Seating::Resumed(seat) => self.load(slot, address, client, seat, &claim),
-            Seating::Busy { at, .. } => {
-                self.stage(at.core, Mail::TakeOver { at, clean_start: claim.clean_start, claimant: address });
+            Seating::Busy { at, seat } => {
+                let clean_start = claim.clean_start;
+                self.stage(at.core, Mail::TakeOver { at, seat, clean_start, claimant: address });
                 let claim = Claim { client: Some(client), ..claim };
                 self.wait_for(slot, WaitsFor::Seat(claim));
             }
@@ -202,6 +203,9 @@ impl Core {
         let session = entering.threshold.open(claimed, self.now, &mut desk);
         let sent = desk.sent;
         client.stage = Stage::Open(session);
+        if client.rules_of != self.reloads {
+            self.ask_permissions_of(slot);
+        }
         self.count_behind(slot, before);
         self.count_sent(&sent);
         self.touch(slot);

@@ -35,7 +35,6 @@ impl Core {
         if client.flags.blocked {
             return; // an edge will come
         }
-        let before = client.unsent_bytes();
         let (bytes, written) = client.write_out();
         client.flags.blocked = matches!(written, Written::Part);
         let closing = matches!(client.stage, Stage::Closing { .. });
@@ -45,15 +44,16 @@ impl Core {
         }
         self.count_bytes(Direction::Sent, bytes);
         match written {
-            Written::All => self.all_written(slot, before),
+            Written::All => self.all_written(slot, bytes),
             Written::Part => {}
             Written::Broken if closing => self.remove(slot),
             Written::Broken => self.end(slot, Ending::Lost),
         }
     }
 
-    /// Everything was taken: closing connections shut down, slow sessions go on.
-    fn all_written(&mut self, slot: u32, before: usize) {
+    /// Everything was taken, `written` bytes just now: closing connections shut down, slow sessions go on. However little
+    /// was left to be taken: nobody else tells a session that there is room again.
+    fn all_written(&mut self, slot: u32, written: usize) {
         let Some(client) = self.clients.get_mut(slot) else { return };
         match &mut client.stage {
             Stage::Closing { shut, .. } if !*shut => {
@@ -66,10 +66,11 @@ impl Core {
                 // The peer may have closed already: its FIN was read while the last packet was on its way.
                 self.list(slot);
             }
-            Stage::Open(_) => {
-                let bound = client.door.limits.load().out_bytes_max;
-                if before >= bound / 2 {
+            Stage::Open(session) => {
+                if session.waits_for_room() {
                     self.with_session(slot, |session, may, now, desk| session.handle_drained(may, now, desk));
+                }
+                if written > 0 {
                     self.resume_reading(slot);
                 }
             }
@@ -89,16 +90,28 @@ impl Core {
 }
 
 impl Client {
-    /// Writes what there is, through the layers. A peer that does not read gets no new layer bytes made for it.
+    /// Writes what there is, through the layers. A peer that does not read gets no new layer bytes made for it: they are
+    /// made when those before have been taken.
     fn write_out(&mut self) -> (usize, Written) {
         if self.layers.is_plain() {
             return write_all(&mut self.transport, &mut self.out);
         }
         let sealed = self.sealed.get_or_insert_default();
-        if sealed.is_empty() && self.layers.seal(&mut self.out, sealed).is_err() && sealed.is_empty() {
-            return (0, Written::Broken);
+        let mut total = 0;
+        loop {
+            let failed = sealed.is_empty() && self.layers.seal(&mut self.out, sealed).is_err();
+            // Nothing more is to be said, or not before the handshake is done.
+            if sealed.is_empty() && !failed {
+                return (total, Written::All);
+            }
+            let (bytes, written) = write_all(&mut self.transport, sealed);
+            total += bytes;
+            match written {
+                Written::All if failed => return (total, Written::Broken),
+                Written::All => {}
+                written => return (total, written),
+            }
         }
-        write_all(&mut self.transport, sealed)
     }
 }
 

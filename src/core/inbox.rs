@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 
 use crate::access::Permissions;
 use crate::broker::plan::Target;
-use crate::broker::seat::Address;
+use crate::broker::seat::{Address, Seat};
 use crate::identity::{Identity, Ticket};
 use crate::message::Message;
 use crate::mqtt::ReasonCode;
@@ -30,6 +30,8 @@ pub enum Mail {
     TakeOver {
         /// Whom to end.
         at: Address,
+        /// Where it sits, to be free then.
+        seat: Arc<Seat>,
         /// Whether the newcomer drops the session.
         clean_start: bool,
         /// Who waits.

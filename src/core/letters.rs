@@ -16,7 +16,11 @@ impl Core {
     pub(super) fn handle_letter(&mut self, letter: Mail) {
         match letter {
             Mail::Deliver { message, ticket, targets } => self.deliver(&message, ticket, &targets),
-            Mail::TakeOver { at, clean_start, claimant } => self.take_over(at, clean_start, claimant),
+            Mail::TakeOver { at, seat, clean_start, claimant } => {
+                self.take_over(at, clean_start, claimant);
+                // Whoever sat there has left, unless a panic came in between.
+                seat.release(at);
+            }
             Mail::Vacated { claimant } => {
                 if self.clients.at(claimant).is_some() {
                     self.vacated(claimant.slot);
@@ -48,20 +52,24 @@ impl Core {
         }
     }
 
-    /// Rules changed: every client may now do what they say now.
+    /// Rules changed: every client may now do what they say now. Who is coming in is asked again when it opens.
     fn ask_permissions_again(&mut self) {
-        let Some(auth) = self.shared.auth.clone() else { return };
+        self.reloads = self.reloads.wrapping_add(1);
         for slot in self.clients.slots() {
-            if let Some(client) = self.clients.get_mut(slot)
-                && let Some(seat) = &client.seat
-            {
-                let identity = Identity { user: client.user.clone() };
-                client.may = match identity.user {
-                    Some(_) => auth.permissions(&identity, seat.client.as_str()),
-                    None => Arc::clone(&client.door.rules.load().anonymous_may),
-                };
-            }
+            self.ask_permissions_of(slot);
         }
+    }
+
+    /// What a client that has a seat may do by the rules in force.
+    pub(super) fn ask_permissions_of(&mut self, slot: u32) {
+        let Some(auth) = &self.shared.auth else { return };
+        let Some(client) = self.clients.get_mut(slot) else { return };
+        let Some(seat) = &client.seat else { return };
+        let identity = Identity { user: client.user.clone() };
+        client.may = match identity.user {
+            Some(_) => auth.permissions(&identity, seat.client.as_str()),
+            None => Arc::clone(&client.door.rules.load().anonymous_may),
+        };
     }
 
     /// The broker's own figures, as retained messages under `$SYS`.

@@ -118,7 +118,8 @@ pub struct Core {
     spare_effects: Vec<Vec<Effect>>,
     shown: Moment,
     sys_due: Moment,
-    stopping: bool,
+    /// How often rules or users have changed.
+    reloads: u32,
 }
 
 impl Core {
@@ -147,7 +148,7 @@ impl Core {
             spare_effects: Vec::new(),
             shown: now.moment,
             sys_due: now.moment,
-            stopping: false,
+            reloads: 0,
             shared,
         }
     }
@@ -155,7 +156,9 @@ impl Core {
     /// Takes a connection in and says its slot. Its bytes are read when the next turn says it is readable.
     pub fn admit(&mut self, transport: Transport, layers: Layers, door: &Arc<Door>, peer: IpAddr) -> u32 {
         let until = self.now.moment.plus_ms(door.connect_timeout_ms);
-        let address = self.clients.insert(Client::new(transport, layers, door, peer, until));
+        let mut client = Client::new(transport, layers, door, peer, until);
+        client.rules_of = self.reloads;
+        let address = self.clients.insert(client);
         self.counters.add(Metric::ConnectionsOpened, 1);
         self.schedule(address.slot);
         address.slot
@@ -182,7 +185,7 @@ impl Core {
         self.now = now;
         self.look_at_the_store();
         for letter in mail.drain(..) {
-            self.handle_letter(letter);
+            self.open_letter(letter);
         }
         let again = std::mem::take(&mut self.again);
         for slot in again {
@@ -249,7 +252,7 @@ impl Core {
 
     fn handle_timers(&mut self) {
         let mut due = Vec::new();
-        self.wheel.due(self.now.moment, &mut due);
+        self.wheel.due(self.now.moment, |address| self.clients.has(address), &mut due);
         for (promised, address) in due {
             let Some(client) = self.clients.at(address) else { continue };
             if client.timer != Some(promised) {
@@ -334,3 +337,6 @@ impl Core {
         self.shared.board.show(usize::from(self.id), &self.counters);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,12 +4,20 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::client::{Client, Stage};
-use super::{Core, Ready, SCRATCH_BYTES};
+use super::{Core, Mail, Ready, SCRATCH_BYTES};
+use crate::broker::plan::Plan;
 use crate::metrics::{Closed, Direction, Metric};
 use crate::mqtt::frame::{self, Frame, Split};
 use crate::mqtt::packet::{Packet, decode};
 use crate::mqtt::{DecodeError, ReasonCode};
 use crate::session::{Ending, Violation};
+
+/// Work that the packets of one client may make in one turn, counted in packets.
+const WORK_MAX: u32 = 1024;
+/// SUBSCRIBE and UNSUBSCRIBE name many filters each, and may go through all retained messages.
+const WORK_OF_FILTERS: u32 = WORK_MAX / 4;
+const SUBSCRIBE: u8 = 8;
+const UNSUBSCRIBE: u8 = 10;
 
 /// What one read gave.
 enum Read {
@@ -48,14 +56,31 @@ impl Core {
         }
     }
 
-    /// Reads once. A panic while handling the bytes ends this connection and no other.
     fn read(&mut self, slot: u32) {
-        let outcome = catch_unwind(AssertUnwindSafe(|| self.read_once(slot)));
-        if outcome.is_err() {
-            self.counters.add(Metric::CaughtPanics, 1);
+        self.guarded(slot, |core| core.read_once(slot));
+    }
+
+    /// Does `work` for a connection's bytes: a panic ends this connection and no other.
+    fn guarded(&mut self, slot: u32, work: impl FnOnce(&mut Self)) {
+        if catch_unwind(AssertUnwindSafe(|| work(self))).is_err() {
             tracing::error!(core = self.id, slot, "caught a panic while handling a connection: closed it");
+            self.mend();
             self.end(slot, Ending::Lost);
         }
+    }
+
+    /// Handles a letter. A panic takes no more than this letter with it.
+    pub(super) fn open_letter(&mut self, letter: Mail) {
+        if catch_unwind(AssertUnwindSafe(|| self.handle_letter(letter))).is_err() {
+            tracing::error!(core = self.id, "caught a panic while handling a letter");
+            self.mend();
+        }
+    }
+
+    /// A panic was caught: tools that were out of their place are lost.
+    fn mend(&mut self) {
+        self.counters.add(Metric::CaughtPanics, 1);
+        self.plan = Plan::new(self.shared.inboxes.len());
     }
 
     fn read_once(&mut self, slot: u32) {
@@ -64,6 +89,11 @@ impl Core {
         let closing = matches!(client.stage, Stage::Closing { .. });
         if !closing && !client.listens() {
             return; // the edge is remembered; `resume_reading` comes back to it
+        }
+        if !closing && client.flags.unfinished {
+            self.take_kept(slot);
+            // Behind what is left, if anything is.
+            return self.list(slot);
         }
         let mut scratch = std::mem::take(&mut self.scratch);
         scratch.resize(SCRATCH_BYTES, 0);
@@ -117,6 +147,11 @@ impl Core {
         self.take_bytes(slot, &plain);
         plain.shrink_to(4 * SCRATCH_BYTES);
         self.plain = plain;
+        // What came before the end counts, and there is no next turn for it.
+        let ends = progress.as_ref().map_or(true, |progress| progress.closed);
+        while ends && self.clients.get(slot).is_some_and(|client| client.flags.unfinished) {
+            self.take_kept(slot);
+        }
         match progress {
             Ok(progress) if progress.closed => self.end_layers(slot, Closed::Lost),
             Ok(_) => {}
@@ -140,7 +175,7 @@ impl Core {
     }
 
     /// Takes packets out of the bytes that were kept.
-    pub(super) fn take_kept(&mut self, slot: u32) {
+    fn take_kept(&mut self, slot: u32) {
         let Some(client) = self.clients.get_mut(slot) else { return };
         let mut kept = std::mem::take(&mut client.partial);
         if kept.is_empty() {
@@ -168,14 +203,29 @@ impl Core {
         }
     }
 
-    /// Handles whole packets while the client is listened to; returns how many bytes they took.
+    /// Handles whole packets while the client is listened to, and as many as may be in one turn; returns how many bytes
+    /// they took.
     fn take_packets(&mut self, slot: u32, bytes: &[u8]) -> usize {
-        let mut taken = 0;
+        let (mut taken, mut work) = (0, 0);
+        let Some(client) = self.clients.get_mut(slot) else { return 0 };
+        client.flags.unfinished = false;
+        let unsent_max = client.unsent_max();
         while let Some(rest) = bytes.get(taken..).filter(|rest| !rest.is_empty()) {
-            let Some(client) = self.clients.get_mut(slot).filter(|client| client.listens()) else { break };
+            let Some(client) = self.clients.get_mut(slot).filter(|client| client.listens_below(unsent_max)) else {
+                break;
+            };
             match frame::split(rest, client.packet_bytes_max()) {
+                Ok(Split::Whole { .. }) if work >= WORK_MAX => {
+                    client.flags.unfinished = true;
+                    self.list(slot);
+                    break;
+                }
                 Ok(Split::Whole { frame, len }) => {
                     taken += len;
+                    work += match frame.first >> 4 {
+                        SUBSCRIBE | UNSUBSCRIBE => WORK_OF_FILTERS,
+                        _ => 1,
+                    };
                     self.handle_frame(slot, frame);
                 }
                 Ok(Split::Incomplete { .. }) => {
@@ -230,7 +280,7 @@ impl Core {
 
     /// Goes on with a client that was not listened to: what was kept first, then what its socket holds.
     pub(super) fn resume_reading(&mut self, slot: u32) {
-        self.take_kept(slot);
+        self.guarded(slot, |core| core.take_kept(slot));
         if let Some(client) = self.clients.get_mut(slot)
             && client.flags.readable
             && client.listens()

@@ -77,6 +77,11 @@ impl<T> Slab<T> {
         if entry.generation == address.generation { entry.value.as_mut() } else { None }
     }
 
+    /// Whether the value put at this address is still there.
+    pub(super) fn has(&self, address: Address) -> bool {
+        self.address(address.slot) == Some(address)
+    }
+
     /// The present address of a slot.
     pub(super) fn address(&self, slot: u32) -> Option<Address> {
         let entry = self.entry(slot)?;

@@ -24,6 +24,12 @@ struct Timer {
     generation: u32,
 }
 
+impl Timer {
+    fn whom(self, core: u8) -> Address {
+        Address { core, slot: self.slot, generation: self.generation }
+    }
+}
+
 /// The timers of one core.
 #[derive(Debug)]
 pub(super) struct Wheel {
@@ -77,30 +83,31 @@ impl Wheel {
         (self.next_bucket..self.next_bucket + BUCKETS).find(filled).map(|n| Moment::from_ms(n * BUCKET_MS))
     }
 
-    /// Everybody whose moment has come, with the deadline that was promised.
-    pub(super) fn due(&mut self, now: Moment, found: &mut Vec<(Moment, Address)>) {
+    /// Everybody whose moment has come, with the deadline that was promised. Who is not `there` any more may be left out:
+    /// the far deadlines of those that have gone are forgotten when the ring comes by them.
+    pub(super) fn due(&mut self, now: Moment, there: impl Fn(Address) -> bool, found: &mut Vec<(Moment, Address)>) {
         let current = now.as_ms() / BUCKET_MS;
+        let core = self.core;
         while self.next_bucket <= current {
-            self.open_bucket(current);
+            self.open_bucket(current, |timer| there(timer.whom(core)));
         }
         while let Some(Reverse(timer)) = self.near.peek().copied() {
             if timer.at_ms > now.as_ms() {
                 break;
             }
             self.near.pop();
-            let whom = Address { core: self.core, slot: timer.slot, generation: timer.generation };
-            found.push((Moment::from_ms(timer.at_ms), whom));
+            found.push((Moment::from_ms(timer.at_ms), timer.whom(core)));
         }
     }
 
     /// Moves the next bucket's timers into the heap, or back into the ring if they were only parked there.
-    fn open_bucket(&mut self, current: u64) {
+    fn open_bucket(&mut self, current: u64, there: impl Fn(&Timer) -> bool) {
         let index = (self.next_bucket % BUCKETS) as usize;
         let timers = self.ring.get_mut(index).map(std::mem::take).unwrap_or_default();
         self.in_ring -= timers.len();
         // After a long sleep with nothing in the ring there is no need to walk bucket by bucket.
         self.next_bucket = if self.in_ring == 0 { current + 1 } else { self.next_bucket + 1 };
-        for timer in timers {
+        for timer in timers.into_iter().filter(there) {
             self.place(timer);
         }
     }
@@ -125,7 +132,7 @@ mod tests {
         let mut rounds = 0;
         while let Some(next) = wheel.next() {
             let mut found = Vec::new();
-            wheel.due(next, &mut found);
+            wheel.due(next, |_| true, &mut found);
             for (promised, address) in found {
                 assert_eq!(promised, next, "neither early nor late");
                 assert_eq!(promised.as_ms(), deadlines[address.slot as usize]);
@@ -144,10 +151,23 @@ mod tests {
             wheel.add(Moment::from_ms(10_000 + u64::from(slot) * 400), whom(slot));
         }
         let mut found = Vec::new();
-        wheel.due(Moment::from_ms(10_000 + 200_000), &mut found);
+        wheel.due(Moment::from_ms(10_000 + 200_000), |_| true, &mut found);
         assert_eq!(found.len(), 501);
-        wheel.due(Moment::from_ms(10_000 + 400_000), &mut found);
+        wheel.due(Moment::from_ms(10_000 + 400_000), |_| true, &mut found);
         assert_eq!(found.len(), 1000);
         assert_eq!(wheel.next(), None);
+    }
+
+    #[test]
+    fn the_far_deadlines_of_those_that_have_gone_do_not_pile_up() {
+        let mut wheel = Wheel::new(0, Moment::from_ms(0));
+        for slot in 0..1000 {
+            wheel.add(Moment::from_ms(98_000_000), whom(slot));
+        }
+        let mut found = Vec::new();
+        wheel.due(Moment::from_ms(BUCKETS * BUCKET_MS), |address| address.slot == 7, &mut found);
+        assert_eq!((wheel.in_ring, found.len()), (1, 0));
+        wheel.due(Moment::from_ms(98_000_000), |_| true, &mut found);
+        assert_eq!(found, [(Moment::from_ms(98_000_000), whom(7))]);
     }
 }

@@ -52,8 +52,14 @@ impl Session {
         self.read_on(desk);
     }
 
+    /// Retained messages that may be collected for this client now: what would have to wait beyond them is dropped anyway.
+    pub fn retained_room(&self) -> usize {
+        RETAINED_WAITING_MAX.saturating_sub(self.feed.len() + self.retained_owed)
+    }
+
     /// Retained messages go out behind their SUBACK, or wait like any others.
     pub(super) fn deliver_retained(&mut self, taken: Taken, may: &Permissions, now: Now, desk: &mut Desk<'_>) {
+        self.retained_owed = self.retained_owed.saturating_sub(taken.retained.len());
         let Some((_, options)) = taken.subscription else { return };
         for (message, ticket) in taken.retained {
             let waiting = Waiting {
@@ -89,16 +95,24 @@ impl Session {
         while self.inflight.has_repeats() && self.inflight.has_quota() && self.has_room(desk.out) {
             self.repeat(turn, desk);
         }
-        while let Some(front) = self.feed.front() {
-            let held = front.qos > QoS::AtMostOnce && (self.inflight.has_repeats() || !self.inflight.has_quota());
-            if held || !self.has_room(desk.out) {
-                break;
-            }
+        while self.may_send_next() && self.has_room(desk.out) {
             if let Some(waiting) = self.feed.pop() {
                 self.send(waiting, None, turn, desk);
             }
         }
         self.read_on(desk);
+    }
+
+    /// Whether something waits that the window lets through.
+    fn may_send_next(&self) -> bool {
+        let lets_through = |qos| qos == QoS::AtMostOnce || !self.inflight.has_repeats() && self.inflight.has_quota();
+        self.feed.front().is_some_and(|front| lets_through(front.qos))
+    }
+
+    /// Whether something waits for nothing but room in the out buffer: then [`Session::handle_drained`] is to be called
+    /// once there is some.
+    pub fn waits_for_room(&self) -> bool {
+        self.inflight.has_repeats() && self.inflight.has_quota() || self.may_send_next()
     }
 
     fn has_room(&self, out: &Out) -> bool {
@@ -117,11 +131,11 @@ impl Session {
         let Some(expiry_s) = waiting.message.life_left_s(turn.now) else {
             return self.drop_waiting(&waiting, DropReason::Expired, desk);
         };
-        if !turn.may.may_receive(waiting.message.topic()) {
-            return self.drop_waiting(&waiting, DropReason::NotAuthorized, desk);
-        }
         let payload = waiting.message.payload_shared();
         let content = content(&waiting.message, &payload);
+        if !turn.may.may_receive(content.topic) {
+            return self.drop_waiting(&waiting, DropReason::NotAuthorized, desk);
+        }
         let mut shape = Shape {
             version: self.peer.version,
             qos: waiting.qos,

@@ -95,7 +95,8 @@ impl Inflight {
 
     /// Whether another PUBLISH above QoS 0 may be sent [MQTT-3.3.4-9].
     pub(super) fn has_quota(&self) -> bool {
-        self.taken < self.window
+        // Those whose end is being saved take no place but an identifier, and that may be the last one.
+        self.taken < self.window && self.exchanges.len() < usize::from(u16::MAX)
     }
 
     /// Whether something from before has to go out again before anything new.
@@ -112,7 +113,7 @@ impl Inflight {
         Some(exchange)
     }
 
-    /// A Packet Identifier that is not in use [MQTT-2.2.1-4]. There always is one: the window is smaller than their number.
+    /// A Packet Identifier that is not in use [MQTT-2.2.1-4]. There is one as long as there is quota.
     pub(super) fn fresh_id(&mut self) -> PacketId {
         loop {
             self.last_id = self.last_id.wrapping_add(1);

@@ -29,6 +29,7 @@ mod tests;
 
 pub use effect::{Desk, DropReason, Effect, Ending, Farewell, Owed, Receipt, Sent, Taken, Violation, Wanted};
 pub use limits::Limits;
+pub use publish::may_publish;
 pub use saved::{Change, Options, OutState, Page, Queued, Saved, SavedOut, SavedSubscription};
 
 use std::sync::Arc;
@@ -116,7 +117,7 @@ pub struct Session {
     proof: Option<Box<Proof>>,
     aliases_in: Option<Box<AliasesIn>>,
     aliases_out: Option<Box<AliasesOut>>,
-    /// Filters as the client wrote them, shared with the index.
+    /// Filters as the client wrote them, shared with the index; in order, to be found.
     subscriptions: Vec<Arc<str>>,
     /// Incoming QoS 2 exchanges.
     received: Received,
@@ -128,6 +129,8 @@ pub struct Session {
     unrecorded: u32,
     inflight: Inflight,
     feed: Feed,
+    /// Retained messages behind SUBACKs that have not left.
+    retained_owed: usize,
 }
 
 impl Session {
@@ -141,6 +144,8 @@ impl Session {
             (true, Some(_)) => Feed::behind(),
         };
         let saved = opening.saved.unwrap_or_default();
+        let mut subscriptions: Vec<Arc<str>> = saved.subscriptions.into_iter().map(|saved| saved.filter).collect();
+        subscriptions.sort_unstable();
         let aliases_max = opening.topic_alias_maximum.min(limits.topic_alias_out_max);
         let mut session = Session {
             peer: opening.peer,
@@ -154,13 +159,14 @@ impl Session {
             aliases_in: None,
             // None at all where the client allows none [MQTT-3.1.2-27].
             aliases_out: (aliases_max > 0).then(|| Box::new(AliasesOut::new(aliases_max))),
-            subscriptions: saved.subscriptions.into_iter().map(|saved| saved.filter).collect(),
+            subscriptions,
             received_earlier: saved.received.iter().copied().collect(),
             received: saved.received.into_iter().collect(),
             unanswered: 0,
             unrecorded: 0,
             inflight: Inflight::new(window, saved.outgoing),
             feed,
+            retained_owed: 0,
         };
         session.repeat_pubrels(desk);
         session.read_on(desk);
@@ -220,7 +226,10 @@ impl Session {
             }
             Owed::Transmit(packet_id) => self.transmit_saved(packet_id, now, desk),
             Owed::Release(packet_id) => self.release_saved(packet_id, desk),
-            Owed::Finish(packet_id) => self.finish_saved(packet_id),
+            Owed::Finish(packet_id) => {
+                self.finish_saved(packet_id);
+                self.pump(Turn { may, now }, desk);
+            }
         }
     }
 

@@ -10,6 +10,11 @@ use crate::mqtt::{Ack, Outgoing, PacketId, PublishView, QoS, ReasonCode};
 /// Names below this belong to the broker.
 const RESERVED: &str = "$SYS/";
 
+/// Whether a client with these permissions may publish to `topic`, by a PUBLISH or by its will.
+pub fn may_publish(topic: &str, may: &Permissions) -> bool {
+    !topic.starts_with(RESERVED) && may.may_publish(topic)
+}
+
 impl Session {
     /// A PUBLISH from the client.
     ///
@@ -130,7 +135,7 @@ impl Session {
         if packet.topic.len() > limits.topic_bytes_max || levels(packet.topic) > limits.topic_levels_max {
             return Err(ReasonCode::TopicNameInvalid);
         }
-        if packet.topic.starts_with(RESERVED) || !may.may_publish(packet.topic) {
+        if !may_publish(packet.topic, may) {
             return Err(ReasonCode::NotAuthorized);
         }
         Ok(())

@@ -8,6 +8,22 @@ use crate::access::Permissions;
 use crate::mqtt::{Outgoing, PacketId, ReasonCode, Subscribe, Subscription, Unsubscribe};
 use crate::topic::filter::TopicFilter;
 
+/// How many more filters of a SUBSCRIBE may be granted.
+struct Room {
+    /// Of those the session does not have yet.
+    new: usize,
+    /// Of any: however many a packet names, and however often the same, no more than a session may have.
+    any: usize,
+}
+
+impl Room {
+    /// Takes room for one filter, `new` being 1 if the session does not have it.
+    fn take(&mut self, new: usize) -> Option<()> {
+        (self.new, self.any) = (self.new.checked_sub(new)?, self.any.checked_sub(1)?);
+        Some(())
+    }
+}
+
 impl Session {
     pub(super) fn handle_subscribe(
         &mut self,
@@ -16,8 +32,10 @@ impl Session {
         desk: &mut Desk<'_>,
     ) -> Result<(), Ending> {
         let mut wanted = Vec::with_capacity(packet.subscriptions.len());
+        let max = self.limits.subscriptions_max;
+        let mut room = Room { new: max.saturating_sub(self.subscriptions.len()), any: max };
         for one in packet.subscriptions {
-            let verdict = self.judge_filter(&one, wanted.len(), may)?;
+            let verdict = self.judge_filter(&one, &mut room, may)?;
             let verdict = verdict.map(|()| Options {
                 qos: one.qos,
                 no_local: one.no_local,
@@ -34,7 +52,7 @@ impl Session {
     fn judge_filter(
         &self,
         wanted: &Subscription,
-        before: usize,
+        room: &mut Room,
         may: &Permissions,
     ) -> Result<Result<(), ReasonCode>, Ending> {
         let limits = &self.limits;
@@ -52,20 +70,23 @@ impl Session {
         if !may.may_subscribe(filter.filter) {
             return Ok(Err(ReasonCode::NotAuthorized));
         }
-        let known = self.subscriptions.iter().any(|known| **known == *wanted.filter);
-        if !known && self.subscriptions.len() + before >= limits.subscriptions_max {
-            return Ok(Err(ReasonCode::QuotaExceeded));
-        }
-        Ok(Ok(()))
+        let new = usize::from(self.place_of(&wanted.filter).is_err());
+        Ok(room.take(new).ok_or(ReasonCode::QuotaExceeded))
+    }
+
+    /// Where the subscription with this filter is, or would be.
+    fn place_of(&self, filter: &str) -> Result<usize, usize> {
+        self.subscriptions.binary_search_by(|known| (**known).cmp(filter))
     }
 
     /// The broker made the wanted subscriptions: remembers them, and says what is owed.
     pub fn handle_subscribed(&mut self, packet_id: PacketId, taken: Vec<Taken>) -> Owed {
         for one in &taken {
+            self.retained_owed += one.retained.len();
             if let Some((filter, _)) = &one.subscription
-                && (one.new || !self.subscriptions.contains(filter))
+                && let Err(place) = self.place_of(filter)
             {
-                self.subscriptions.push(Arc::clone(filter));
+                self.subscriptions.insert(place, Arc::clone(filter));
             }
         }
         Owed::Subscribed { packet_id, taken }
@@ -97,7 +118,11 @@ impl Session {
 
     /// The broker ended these subscriptions (`codes` per filter): forgets them, and says what is owed.
     pub fn handle_unsubscribed(&mut self, packet_id: PacketId, filters: &[Box<str>], codes: Vec<ReasonCode>) -> Owed {
-        self.subscriptions.retain(|known| !filters.iter().any(|filter| **filter == **known));
+        for filter in filters {
+            if let Ok(place) = self.place_of(filter) {
+                self.subscriptions.remove(place);
+            }
+        }
         Owed::Unsubscribed { packet_id, codes }
     }
 }

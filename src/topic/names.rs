@@ -49,6 +49,14 @@ impl<T> NameTree<T> {
     /// Calls `found` with what is held for each name that the valid filter `filter` matches, once each, in no order.
     /// Says how many nodes it looked at.
     pub fn for_each_match(&self, filter: &str, mut found: impl FnMut(&T)) -> usize {
+        self.search(filter, usize::MAX, |value| {
+            found(value);
+            true
+        })
+    }
+
+    /// As [`NameTree::for_each_match`], until `found` says `false` or `nodes_max` nodes were looked at.
+    pub fn search(&self, filter: &str, nodes_max: usize, mut found: impl FnMut(&T) -> bool) -> usize {
         let mut looked_at = 0;
         let mut wanted: SmallVec<[&str; 16]> = filter.split('/').collect();
         // `#` stands for the level above it and everything below.
@@ -60,10 +68,13 @@ impl<T> NameTree<T> {
         let open = |depth: usize| wanted.get(depth).map_or(multi, |level| *level == "+");
         let mut place = Some((ROOT, 0));
         while let Some((id, depth)) = place {
+            if looked_at == nodes_max {
+                break;
+            }
             looked_at += 1;
             let node = self.levels.node(id);
-            if depth >= wanted.len() {
-                node.value.iter().for_each(&mut found);
+            if depth >= wanted.len() && !node.value.iter().all(&mut found) {
+                break;
             }
             let below = match wanted.get(depth) {
                 Some(level) if !open(depth) => self.levels.child(id, level),

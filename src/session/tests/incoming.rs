@@ -201,7 +201,7 @@ fn subscribe(filters: &[&str]) -> Packet<'static> {
 
 #[test]
 fn mqtt_3_8_4_6_each_filter_gets_its_own_verdict() {
-    let mut bench = Bench::with(opening(V5), Limits { subscriptions_max: 3, ..Limits::default() });
+    let mut bench = Bench::with(opening(V5), Limits { subscriptions_max: 1, ..Limits::default() });
     bench.restrict();
     bench.packet(subscribe(&["a", "a/#/b", "secret/x", "b"])).unwrap();
     let [Effect::Subscribe { packet_id, wanted }] = &bench.effects()[..] else { panic!() };
@@ -209,6 +209,28 @@ fn mqtt_3_8_4_6_each_filter_gets_its_own_verdict() {
     assert_eq!(*packet_id, id(4));
     let (invalid, denied) = (Err(ReasonCode::TopicFilterInvalid), Err(ReasonCode::NotAuthorized));
     assert_eq!(verdicts, [Ok(Some(3)), invalid, denied, Err(ReasonCode::QuotaExceeded)]);
+}
+
+#[test]
+fn what_a_session_has_already_takes_no_room_and_a_packet_may_name_it_only_so_often() {
+    let mut bench = Bench::with(opening(V5), Limits { subscriptions_max: 3, ..Limits::default() });
+    let options = Options { qos: QOS[0], no_local: false, retain_as_published: false, subscription_id: None };
+    let taken = |filter: &str| Taken {
+        code: ReasonCode::Success,
+        subscription: Some((filter.into(), options)),
+        new: true,
+        retained: Vec::new(),
+    };
+    bench.session.handle_subscribed(id(1), vec![taken("b"), taken("a")]);
+    for (filters, granted) in [
+        (&["a", "b", "c"][..], [true, true, true].as_slice()),
+        (&["c", "d", "a"], &[true, false, true]),
+        (&["a", "a", "a", "a", "b"], &[true, true, true, false, false]),
+    ] {
+        bench.packet(subscribe(filters)).unwrap();
+        let [Effect::Subscribe { wanted, .. }] = &bench.effects()[..] else { panic!() };
+        assert_eq!(wanted.iter().map(|wanted| wanted.verdict.is_ok()).collect::<Vec<_>>(), granted, "{filters:?}");
+    }
 }
 
 #[test]

@@ -169,3 +169,20 @@ fn mqtt_2_2_1_4_identifiers_in_use_are_passed_over() {
         bench.effects();
     }
 }
+
+#[test]
+fn mqtt_2_2_1_4_a_new_message_waits_while_every_identifier_is_taken() {
+    let limits = Limits { inflight_max: u16::MAX, ..Limits::default() };
+    let ids = std::iter::once(u16::MAX).chain(1..u16::MAX);
+    let outgoing = ids.map(|id| saved_out(id, u64::from(id), QOS[2], OutState::Released)).collect();
+    let mut bench = Bench::with(resumed(Saved { outgoing, ..Saved::default() }), limits);
+    bench.page(Page { messages: Vec::new(), complete_up_to: Some(Ticket(70_000)) });
+    bench.ack(Packet::PubComp, 65_535, ReasonCode::Success);
+    bench.effects();
+    bench.bytes();
+    // There is a place in the window, but its identifier is being saved.
+    bench.deliver(&message("t", b"x", QOS[1], None), 70_001, QOS[1]);
+    assert!(bench.publishes().is_empty());
+    bench.durable(Owed::Finish(id(65_535)));
+    assert_eq!(bench.publishes(), [(0x32, 65_535, b"x".to_vec())]);
+}

@@ -1,0 +1,178 @@
+//! Cores driven turn by turn, with pipes for sockets: what is ready, and when the store commits, is the test's to say.
+
+mod authority;
+mod flow;
+mod panics;
+mod seats;
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use super::*;
+use crate::auth::{Files, Options as AuthOptions};
+use crate::broker::directory::Directory;
+use crate::broker::index::Index;
+use crate::broker::later::Later;
+use crate::broker::retain::Retained;
+use crate::net::{Pipe, pipe};
+use crate::session::Limits;
+use crate::store::memory::Memory;
+use crate::store::{Bounds, Store};
+use crate::threshold::Rules;
+use crate::wake::Wake;
+
+/// A few cores, their store, and the time.
+pub(super) struct Bench {
+    pub(super) cores: Vec<Core>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) store: Arc<Memory>,
+    pub(super) door: Arc<Door>,
+    pub(super) now_ms: u64,
+    capacity: usize,
+}
+
+/// A connection from the client's side.
+pub(super) struct Line {
+    pub(super) core: usize,
+    pub(super) slot: u32,
+    pub(super) far: Pipe,
+}
+
+impl Bench {
+    /// Two cores; each direction of a connection holds `capacity` bytes.
+    pub(super) fn new(store: Memory, limits: Limits, capacity: usize) -> Self {
+        let store = Arc::new(store);
+        Self::over(Arc::clone(&store) as Arc<dyn Store>, store, limits, capacity)
+    }
+
+    /// The same, with `seen` being what the cores see of the store.
+    pub(super) fn over(seen: Arc<dyn Store>, store: Arc<Memory>, limits: Limits, capacity: usize) -> Self {
+        let broker = Arc::new(Broker {
+            index: Index::new(),
+            retained: Retained::default(),
+            directory: Directory::new(),
+            later: Later::new(),
+            store: seen,
+        });
+        let inboxes = (0..2).map(|_| Arc::new(Inbox::new(Wake::silent()))).collect();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let files = Files::read(&AuthOptions { password_file: None, acl_file: None }).unwrap();
+        let auth = Some(Arc::new(Auth::new(files, runtime.handle().clone())));
+        let shared = Arc::new(Shared { broker, inboxes, auth, board: Arc::new(Board::new(2)) });
+        let anonymous_may = Arc::new(Permissions::everything());
+        let rules = Rules { allow_anonymous: true, methods: Vec::new(), anonymous_may };
+        let door = Arc::new(Door::new("bench", Arc::new(rules), Arc::new(limits), 10_000, 8192));
+        let cores = (0..2).map(|id| Core::new(id, Arc::clone(&shared), Now::default())).collect();
+        Self { cores, shared, store, door, now_ms: 0, capacity }
+    }
+
+    /// With a store where everything is durable at once, and wires that hold much.
+    pub(super) fn plain() -> Self {
+        Self::new(Memory::instant(Bounds::default()), Limits::default(), 1 << 20)
+    }
+
+    pub(super) fn now(&self) -> Now {
+        Now { moment: Moment::from_ms(self.now_ms), wall_ms: self.now_ms }
+    }
+
+    pub(super) fn connect_over(&mut self, core: usize, layers: Layers) -> Line {
+        let (near, far) = pipe(self.capacity);
+        let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let slot = self.cores[core].admit(Transport::Pipe(near), layers, &self.door, peer);
+        Line { core, slot, far }
+    }
+
+    /// A connection on `core` whose CONNECT (5.0, Clean Start 0, this Session Expiry Interval) has been sent.
+    pub(super) fn enter(&mut self, core: usize, client: &str, expiry_s: u32) -> Line {
+        let mut line = self.connect_over(core, Layers::Plain);
+        line.send(&connect(client, 0, expiry_s, &[]));
+        line
+    }
+
+    /// The same, let in.
+    pub(super) fn open(&mut self, core: usize, client: &str, expiry_s: u32) -> Line {
+        let mut line = self.enter(core, client, expiry_s);
+        self.settle(&[&line]);
+        assert_eq!(line.read().first(), Some(&0x20), "CONNACK");
+        line
+    }
+
+    /// One turn of a core, in which these lines are ready for everything.
+    pub(super) fn turn(&mut self, core: usize, lines: &[&Line]) {
+        let ready: Vec<Ready> = lines
+            .iter()
+            .filter(|line| line.core == core)
+            .map(|line| Ready { slot: line.slot, readable: true, writable: true, read_closed: false })
+            .collect();
+        let mut mail = Vec::new();
+        self.shared.inboxes[core].take(&mut mail);
+        let now = self.now();
+        self.cores[core].turn(&ready, &mut mail, now);
+    }
+
+    /// The client is gone, and its core learns it.
+    pub(super) fn vanish(&mut self, line: Line) {
+        let Line { core, slot, far } = line;
+        drop(far);
+        let now = self.now();
+        let ready = Ready { slot, readable: true, writable: true, read_closed: true };
+        self.cores[core].turn(&[ready], &mut Vec::new(), now);
+    }
+
+    /// A few turns of both cores, with everything committed.
+    pub(super) fn settle(&mut self, lines: &[&Line]) {
+        for _ in 0..6 {
+            self.store.commit(self.store.appended());
+            for core in 0..self.cores.len() {
+                self.turn(core, lines);
+            }
+        }
+    }
+
+    pub(super) fn count(&self, metric: Metric) -> u64 {
+        self.cores.iter().map(|core| core.counters.value(metric)).sum()
+    }
+}
+
+impl Line {
+    pub(super) fn send(&mut self, bytes: &[u8]) {
+        assert_eq!(self.far.write(bytes).unwrap(), bytes.len(), "the wire is too small for this test");
+    }
+
+    /// What has arrived; nothing if the broker closed.
+    pub(super) fn read(&mut self) -> Vec<u8> {
+        let mut bytes = vec![0; 1 << 20];
+        let count = self.far.read(&mut bytes).unwrap_or(0);
+        bytes.truncate(count);
+        bytes
+    }
+}
+
+fn field(text: &str) -> Vec<u8> {
+    [&(text.len() as u16).to_be_bytes()[..], text.as_bytes()].concat()
+}
+
+/// A packet with a body below 128 bytes.
+fn packet(first: u8, body: &[u8]) -> Vec<u8> {
+    assert!(body.len() < 128);
+    [&[first, body.len() as u8][..], body].concat()
+}
+
+/// CONNECT of 5.0 without a keep alive. `flags` and what belongs to them behind the Client Identifier.
+pub(super) fn connect(client: &str, flags: u8, expiry_s: u32, rest: &[u8]) -> Vec<u8> {
+    let head = [&field("MQTT")[..], &[5, flags, 0, 0, 5, 0x11], &expiry_s.to_be_bytes()].concat();
+    packet(0x10, &[&head[..], &field(client), rest].concat())
+}
+
+/// The will of a CONNECT: delay 0, empty payload.
+pub(super) fn will(topic: &str, payload: &str) -> Vec<u8> {
+    [&[0][..], &field(topic), &field(payload)].concat()
+}
+
+pub(super) fn subscribe(filter: &str, qos: u8) -> Vec<u8> {
+    packet(0x82, &[&[0, 1, 0][..], &field(filter), &[qos]].concat())
+}
+
+/// PUBLISH at QoS 0 with this first byte.
+pub(super) fn publish(first: u8, topic: &str, payload: &str) -> Vec<u8> {
+    packet(first, &[&field(topic)[..], &[0], payload.as_bytes()].concat())
+}

@@ -1,0 +1,59 @@
+//! Seats: taking over, leaving, coming back.
+
+use super::*;
+
+fn slow() -> Bench {
+    Bench::new(Memory::manual(Bounds::default()), Limits::default(), 1 << 16)
+}
+
+#[test]
+fn a_session_that_ends_while_its_client_comes_back_leaves_no_subscription() {
+    let mut bench = slow();
+    let mut line = bench.open(0, "c", 60);
+    line.send(&subscribe("t", 1));
+    bench.settle(&[&line]);
+    bench.vanish(line);
+    bench.settle(&[]);
+    assert_eq!(bench.shared.broker.index.subscriptions(), 1);
+    // It asks for a session that ends with the connection, and gives up before it is let in.
+    let line = bench.enter(1, "c", 0);
+    bench.turn(1, &[&line]);
+    bench.now_ms += 10_001;
+    bench.turn(1, &[&line]);
+    bench.settle(&[]);
+    assert_eq!(bench.count(Metric::ConnectionsClosed(Closed::ConnectTimeout)), 1);
+    assert_eq!(bench.shared.broker.directory.len(), 0);
+    assert_eq!(bench.shared.broker.index.subscriptions(), 0);
+    assert!(bench.store.recover().sessions.is_empty());
+}
+
+#[test]
+fn of_three_that_come_at_once_the_last_stays_and_each_end_is_counted() {
+    let mut bench = slow();
+    let lines = [bench.enter(0, "c", 60), bench.enter(1, "c", 60), bench.enter(0, "c", 60)];
+    for _ in 0..8 {
+        for core in 0..2 {
+            bench.turn(core, &lines.each_ref());
+        }
+    }
+    bench.settle(&lines.each_ref());
+    let mut lines = lines;
+    let let_in = lines.iter_mut().filter_map(|line| line.read().first().copied()).filter(|first| *first == 0x20);
+    assert_eq!(let_in.count(), 1);
+    assert_eq!(bench.count(Metric::ConnectionsClosed(Closed::TakenOver)), 2);
+    assert_eq!(bench.shared.broker.directory.len(), 1);
+}
+
+#[test]
+fn a_claimant_that_is_gone_before_its_turn_leaves_the_seat_free() {
+    let mut bench = slow();
+    let first = bench.open(0, "c", 60);
+    let second = bench.enter(1, "c", 60);
+    bench.turn(1, &[&second]);
+    bench.now_ms += 10_001;
+    bench.turn(1, &[&second]);
+    drop(second);
+    bench.settle(&[&first]);
+    let mut third = bench.open(1, "c", 60);
+    assert!(third.read().is_empty(), "nothing else happens to it");
+}
