@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help build run test test-rust test-clients check fuzz bench clean tools
+.PHONY: help build run test test-rust test-clients torture check fuzz bench clean tools
 
 CARGO ?= cargo
 # Links RocksDB from a copy compiled once for the machine, as soon as the project uses it.
@@ -35,6 +35,11 @@ test-clients: tools ## the real MQTT clients alone
 	@.ci/cache restore debug
 	$(ROCKSDB) $(CARGO) build --locked --bin heraldmq --example with_rumqttc
 	@installed=$$(.ci/clients); python3 tests/clients/run.py --installed "$$installed"
+
+torture: tools ## hundreds of kills, power cuts, failing disks and damaged files, a million waiting messages; a line of JSON for each run
+	@.ci/need mosquitto=mosquitto
+	@.ci/cache restore release
+	$(ROCKSDB) $(CARGO) test --release --locked --test durability -- --ignored --nocapture --test-threads=2 --skip shim
 
 check: tools ## formatting and lints
 	$(CARGO) fmt --check

@@ -13,6 +13,19 @@ use crate::mqtt::{QoS, ReasonCode};
 use crate::session::{Delivery, Owed, Receipt};
 use crate::store::Record;
 
+/// What the same publisher sent earlier and is not delivered yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Earlier {
+    Nothing,
+    Waits,
+}
+
+impl Earlier {
+    fn waits(waits: bool) -> Self {
+        if waits { Self::Waits } else { Self::Nothing }
+    }
+}
+
 impl Core {
     /// A client's publication: routed, kept, delivered; and its answer is owed.
     pub(super) fn publish_from(&mut self, slot: u32, message: Message, receipt: Option<Receipt>) {
@@ -25,7 +38,8 @@ impl Core {
             records.push(Record::Received { session: seat.session, packet_id: receipt.packet_id() });
         }
         let bytes = message.bytes();
-        let (ticket, reason, held) = self.publish(message, records);
+        let waits = self.clients.get(slot).is_some_and(|client| !client.pending.is_empty()) || !self.orphans.is_empty();
+        let (ticket, reason, held) = self.publish(message, records, Earlier::waits(waits));
         match receipt {
             Some(receipt) => {
                 self.owe(slot, Pending { ticket, owed: Owed::Accepted { receipt, reason }, bytes, held });
@@ -36,12 +50,18 @@ impl Core {
 
     /// Publishes a message nobody waits for an answer to: a will, the broker's own.
     pub(super) fn publish_alone(&mut self, message: Message, records: Vec<Record>) {
-        let (_, _, held) = self.publish(message, records);
+        let (_, _, held) = self.publish(message, records, Earlier::waits(!self.orphans.is_empty()));
         self.orphans.extend(held.map(|held| *held));
     }
 
-    /// Routes `message`, appends it with `records`, and delivers it: QoS 0 and 1 at once, QoS 2 once it is durable.
-    fn publish(&mut self, message: Message, mut records: Vec<Record>) -> (Ticket, ReasonCode, Option<Box<Held>>) {
+    /// Routes `message`, appends it with `records`, and delivers it: QoS 0 and 1 at once, QoS 2 once it is durable and what its
+    /// publisher sent before it was delivered [MQTT-4.6.0-6] [MQTT3-4.6.0-6].
+    fn publish(
+        &mut self,
+        message: Message,
+        mut records: Vec<Record>,
+        earlier: Earlier,
+    ) -> (Ticket, ReasonCode, Option<Box<Held>>) {
         let message = Arc::new(message);
         let mut reason = ReasonCode::Success;
         if message.retain && !self.retain(&message, &mut records) {
@@ -64,7 +84,8 @@ impl Core {
         }
         let mut ticket = self.shared.broker.append(records);
         let mut held = None;
-        if message.qos == QoS::ExactlyOnce && ticket > self.shared.broker.store.durable() {
+        if message.qos == QoS::ExactlyOnce && (earlier == Earlier::Waits || ticket > self.shared.broker.store.durable())
+        {
             let by_core = plan.by_core.iter_mut().map(std::mem::take).collect();
             held = Some(Box::new(Held {
                 message: Arc::clone(&message),
@@ -72,12 +93,12 @@ impl Core {
                 by_core,
                 stored: std::mem::take(&mut plan.stored),
             }));
-        } else {
+        } else if message.qos < QoS::ExactlyOnce || !self.shared.broker.store.failed(ticket) {
             Plan::seat_stored(&mut plan.stored, &mut plan.by_core);
             self.deliver_plan(&message, ticket, &mut plan.by_core);
         }
         for copy in plan.extra.drain(..) {
-            ticket = ticket.max(self.publish_extra(&message, copy));
+            ticket = ticket.max(self.publish_extra(&message, copy, earlier));
         }
         plan.clear();
         self.plan = plan;
@@ -85,12 +106,13 @@ impl Core {
     }
 
     /// A further copy for a session that gets the message already.
-    fn publish_extra(&mut self, message: &Arc<Message>, copy: Stored) -> Ticket {
+    fn publish_extra(&mut self, message: &Arc<Message>, copy: Stored, earlier: Earlier) -> Ticket {
         let record = Record::Enqueue { message: Arc::clone(message), recipients: vec![copy.recipient()] };
         let ticket = self.shared.broker.append(vec![record]);
         let by_core = vec![Vec::new(); self.shared.inboxes.len()];
         let held = Held { message: Arc::clone(message), ticket, by_core, stored: vec![copy] };
-        if message.qos == QoS::ExactlyOnce && ticket > self.shared.broker.store.durable() {
+        let waits = earlier == Earlier::Waits || !self.orphans.is_empty();
+        if message.qos == QoS::ExactlyOnce && (waits || ticket > self.shared.broker.store.durable()) {
             self.orphans.push(held);
         } else {
             self.deliver_held(held);
@@ -102,9 +124,9 @@ impl Core {
     fn retain(&mut self, message: &Arc<Message>, records: &mut Vec<Record>) -> bool {
         let retained = &self.shared.broker.retained;
         if message.payload().is_empty() {
-            if retained.clear(message.topic()) {
-                records.push(Record::Unretain(message.topic().into()));
-            }
+            // Whether or not one is there: the store may have refused to forget it before.
+            retained.clear(message.topic());
+            records.push(Record::Unretain(message.topic().into()));
             return true;
         }
         let kept = retained.set(Arc::clone(message), self.now).is_ok();

@@ -226,7 +226,8 @@ impl Core {
         for text in filters {
             let there = TopicFilter::parse(text, usize::MAX)
                 .is_ok_and(|filter| self.shared.broker.index.unsubscribe(&filter, &seat));
-            if there && seat.is_durable() {
+            // Whether or not it is there: the store may have refused to forget it before.
+            if seat.is_durable() {
                 records.push(Record::Unsubscribe(seat.session, Arc::from(&**text)));
             }
             codes.push(if there { ReasonCode::Success } else { ReasonCode::NoSubscriptionExisted });

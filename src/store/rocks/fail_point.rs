@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub const ALL: [&str; 6] = ["gathered", "batched", "written", "synced", "marked", "answered"];
 
 /// The variable that names one.
-const VARIABLE: &str = "HERALDMQ_FAIL_POINT";
+pub const VARIABLE: &str = "HERALDMQ_TEST_FAIL_POINT";
 
 struct Wanted {
     step: String,

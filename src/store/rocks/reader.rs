@@ -184,6 +184,6 @@ pub(super) fn readable<T>(read: Result<T, Unreadable>, key: &[u8]) -> T {
 fn intact<T>(read: Result<T, rocksdb::Error>) -> T {
     match read {
         Ok(value) => value,
-        Err(error) => super::damaged(&error.to_string()),
+        Err(error) => super::damaged(error.as_ref()),
     }
 }

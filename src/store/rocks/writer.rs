@@ -297,7 +297,7 @@ pub(super) fn rows<'a>(
     let rows = db.iterator_cf_opt(family, options, IteratorMode::From(from, Direction::Forward));
     rows.map(|row| match row {
         Ok(row) => row,
-        Err(error) => super::damaged(&error.to_string()),
+        Err(error) => super::damaged(error.as_ref()),
     })
 }
 
