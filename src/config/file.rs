@@ -389,7 +389,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         path: "store.mode",
         kind: Kind::Word(&["sync", "os", "memory"]),
-        initial: Initial::Text("memory"),
+        initial: Initial::Text("sync"),
         unit: "",
         reload: Reload::Restart,
         doc: "When an acknowledgement is sent: `sync` = when what it promises is in the log and synced (survives power loss), \

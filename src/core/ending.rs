@@ -37,10 +37,24 @@ impl Core {
             }
             Stage::Entering(_) => {
                 self.count_ending(&how);
+                self.tell_who_lost_its_place(slot, &how);
                 self.leave_seat_entering(slot);
                 self.close_after_flush(slot);
             }
             Stage::Closing { .. } => {}
+        }
+    }
+
+    /// Its CONNACK still waited for the store when another client came with its Client Identifier. It was not let in, so a
+    /// CONNACK says so: a DISCONNECT may not come first [MQTT-3.2.0-1].
+    fn tell_who_lost_its_place(&mut self, slot: u32, how: &Ending) {
+        let Some(Client { stage: Stage::Entering(entering), out, .. }) = self.clients.get_mut(slot) else { return };
+        if matches!(how, Ending::TakenOver { .. }) {
+            self.pool.lend_to(out);
+            let before = out.plain().len();
+            let why = "another connection has taken over this Client Identifier";
+            entering.threshold.refuse(ReasonCode::SessionTakenOver, Some(why), out);
+            self.count_behind(slot, before);
         }
     }
 

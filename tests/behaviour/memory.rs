@@ -203,7 +203,7 @@ fn a_client_that_acknowledges_nothing_holds_no_more_than_the_queue_limit() {
 #[test]
 fn a_session_at_rest_keeps_no_more_than_its_queue_limit_and_the_newest() {
     const KEPT: usize = 50;
-    let broker = broker::with("[store]\nmode = \"memory\"\nqueue_messages_max = 50\n");
+    let broker = broker::with("[store]\nmode = \"memory\"\nqueue_full = \"drop_oldest\"\nqueue_messages_max = 50\n");
     for version in VERSIONS {
         let (id, topic) = (unique("c"), unique("t"));
         let mut client = Connect::new(version, &id).resume().open_at(broker.addr("mqtt"));

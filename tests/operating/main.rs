@@ -118,7 +118,8 @@ fn a_taken_port_is_an_error_and_not_a_running_broker() {
         "[listeners.http]\naddr = \"127.0.0.1:0\"",
         &format!("[listeners.http]\naddr = \"{}\"", program.address("http")),
     );
-    let ended = run(&place, &["--config", &put(&place, "taken.toml", &taken)], "");
+    let elsewhere = directory();
+    let ended = run(&elsewhere, &["--config", &put(&elsewhere, "taken.toml", &taken)], "");
     assert_eq!(ended.code, Some(1));
     assert!(ended.errors.contains("listeners.http: cannot listen on 127.0.0.1:"), "{}", ended.errors);
 }

@@ -82,10 +82,15 @@ impl Client {
         self.publish_this(Publication::new(topic, payload), qos)
     }
 
-    /// Publishes with RETAIN 1 and finishes the exchange.
+    /// Publishes with RETAIN 1 and finishes the exchange. At QoS 0 it has none: the answer to a PINGREQ shows that the message
+    /// before it was taken in.
     #[track_caller]
     pub fn retain(&mut self, topic: impl AsRef<[u8]>, qos: u8, payload: impl AsRef<[u8]>) -> u8 {
-        self.publish_this(Publication::new(topic, payload).retain(), qos)
+        let code = self.publish_this(Publication::new(topic, payload).retain(), qos);
+        if qos == 0 {
+            self.ping();
+        }
+        code
     }
 
     /// Publishes at this QoS with a fresh identifier and finishes the exchange.

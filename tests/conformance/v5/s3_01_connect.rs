@@ -487,7 +487,12 @@ fn mqtt_3_1_4_3_of_many_clients_with_one_identifier_one_stays() {
     let mut clients: Vec<Client> = (0..60).map(|_| Connect::new(V5, &id).resume().attempt()).collect();
     let stay = |client: &mut Client| {
         let connack = client.expect_connack();
-        assert!(connack.code == 0 && connack.session_present);
+        if connack.code != 0 {
+            // Its place was gone before what its CONNACK promises was in the store.
+            assert_eq!(connack.code, 0x80);
+            return false;
+        }
+        assert!(connack.session_present);
         client.send(&PINGREQ);
         match client.expect_packet("PINGRESP or DISCONNECT") {
             Packet::Pingresp => true,
