@@ -11,7 +11,7 @@ use crate::message::Message;
 use crate::metrics::{Dropped, Metric};
 use crate::mqtt::{QoS, ReasonCode};
 use crate::session::{Delivery, Owed, Receipt};
-use crate::store::Record;
+use crate::store::{Publisher, Record};
 
 /// What the same publisher sent earlier and is not delivered yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +39,8 @@ impl Core {
         }
         let bytes = message.bytes();
         let waits = self.clients.get(slot).is_some_and(|client| !client.pending.is_empty()) || !self.orphans.is_empty();
-        let (ticket, reason, held) = self.publish(message, records, Earlier::waits(waits));
+        let publisher = self.publisher(slot, receipt.as_ref());
+        let (ticket, reason, held) = self.publish(message, records, publisher, Earlier::waits(waits));
         match receipt {
             Some(receipt) => {
                 self.owe(slot, Pending { ticket, owed: Owed::Accepted { receipt, reason }, bytes, held });
@@ -48,9 +49,18 @@ impl Core {
         }
     }
 
+    /// Whether a refusal of its message reaches the client [MQTT3-3.3.5-2].
+    fn publisher(&self, slot: u32, receipt: Option<&Receipt>) -> Publisher {
+        match self.clients.get(slot).map(|client| &client.stage) {
+            Some(Stage::Open(session)) if receipt.is_some() && session.peer().version.is_v5() => Publisher::CanBeTold,
+            _ => Publisher::CannotBeTold,
+        }
+    }
+
     /// Publishes a message nobody waits for an answer to: a will, the broker's own.
     pub(super) fn publish_alone(&mut self, message: Message, records: Vec<Record>) {
-        let (_, _, held) = self.publish(message, records, Earlier::waits(!self.orphans.is_empty()));
+        let (_, _, held) =
+            self.publish(message, records, Publisher::CannotBeTold, Earlier::waits(!self.orphans.is_empty()));
         self.orphans.extend(held.map(|held| *held));
     }
 
@@ -60,6 +70,7 @@ impl Core {
         &mut self,
         message: Message,
         mut records: Vec<Record>,
+        publisher: Publisher,
         earlier: Earlier,
     ) -> (Ticket, ReasonCode, Option<Box<Held>>) {
         let message = Arc::new(message);
@@ -80,7 +91,9 @@ impl Core {
         }
         if !plan.recipients.is_empty() {
             let recipients = std::mem::take(&mut plan.recipients);
-            records.push(Record::Enqueue { message: Arc::clone(&message), recipients });
+            // Several copies are several appends, and one answer cannot speak for all.
+            let publisher = if plan.extra.is_empty() { publisher } else { Publisher::CannotBeTold };
+            records.push(Record::Enqueue { message: Arc::clone(&message), recipients, publisher });
         }
         let mut ticket = self.shared.broker.append(records);
         let mut held = None;
@@ -107,7 +120,8 @@ impl Core {
 
     /// A further copy for a session that gets the message already.
     fn publish_extra(&mut self, message: &Arc<Message>, copy: Stored, earlier: Earlier) -> Ticket {
-        let record = Record::Enqueue { message: Arc::clone(message), recipients: vec![copy.recipient()] };
+        let (recipients, publisher) = (vec![copy.recipient()], Publisher::CannotBeTold);
+        let record = Record::Enqueue { message: Arc::clone(message), recipients, publisher };
         let ticket = self.shared.broker.append(vec![record]);
         let by_core = vec![Vec::new(); self.shared.inboxes.len()];
         let held = Held { message: Arc::clone(message), ticket, by_core, stored: vec![copy] };

@@ -12,7 +12,7 @@ use crate::message::Message;
 use crate::metrics::Dropped;
 use crate::mqtt::{Auth, PacketId, QoS, ReasonCode, RetainHandling};
 use crate::session::{Change, Effect, Owed, Reauthentication, SavedSubscription, Taken, Wanted};
-use crate::store::{Recipient, Record};
+use crate::store::{Publisher, Recipient, Record};
 use crate::threshold::Challenge;
 use crate::topic::filter::TopicFilter;
 
@@ -212,7 +212,8 @@ impl Core {
                 retain: true,
                 subscription_ids: options.subscription_id.into_iter().collect(),
             };
-            let record = Record::Enqueue { message: Arc::clone(message), recipients: vec![recipient] };
+            let (recipients, publisher) = (vec![recipient], Publisher::CannotBeTold);
+            let record = Record::Enqueue { message: Arc::clone(message), recipients, publisher };
             *ticket = self.shared.broker.append(vec![record]);
             last = *ticket;
         }

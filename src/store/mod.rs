@@ -26,12 +26,23 @@ use record::LaterWill;
 /// What happens when a session's queue is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum WhenFull {
-    /// A message for this session alone is refused, so that its publisher knows; of several sessions' messages the full
-    /// queue loses its oldest: one client that never comes back must not keep a broadcast from the others.
+    /// A message for this session alone is refused if its publisher can be told; of other messages the full queue loses its
+    /// oldest: one client that never comes back must not keep a broadcast from the others, nor a publisher that cannot be
+    /// told from publishing at all.
     #[default]
     Reject,
     /// The oldest message that is not under way is dropped, and counted.
     DropOldest,
+}
+
+/// Whether the publisher of a message learns that a full queue refused it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Publisher {
+    /// By a reason code: a client of 5.0 that waits for an acknowledgement.
+    CanBeTold,
+    /// A client of 3.1.1, for which there is nothing but to be closed, and which would send the message again; a will; the
+    /// broker itself; a retained message on its way to a new subscription. Its message is never refused.
+    CannotBeTold,
 }
 
 /// Bounds of one session's queue.
@@ -93,6 +104,8 @@ pub enum Record {
         message: Arc<Message>,
         /// Who waits for it.
         recipients: Vec<Recipient>,
+        /// Whether it may be refused. Not stored.
+        publisher: Publisher,
     },
     /// A session owns an incoming QoS 2 message: its identifier is taken until `Change::Released`.
     Received {

@@ -2,6 +2,7 @@
 
 mod authority;
 mod flow;
+mod full;
 mod panics;
 mod seats;
 
@@ -163,9 +164,20 @@ pub(super) fn connect(client: &str, flags: u8, expiry_s: u32, rest: &[u8]) -> Ve
     packet(0x10, &[&head[..], &field(client), rest].concat())
 }
 
+/// The same without flags, and with these properties.
+pub(super) fn connect_with(client: &str, properties: &[u8]) -> Vec<u8> {
+    let head = [&field("MQTT")[..], &[5, 0, 0, 0, properties.len() as u8], properties].concat();
+    packet(0x10, &[&head[..], &field(client)].concat())
+}
+
 /// The will of a CONNECT: delay 0, empty payload.
 pub(super) fn will(topic: &str, payload: &str) -> Vec<u8> {
     [&[0][..], &field(topic), &field(payload)].concat()
+}
+
+/// A CONNECT of 3.1.1 with Clean Session, without a keep alive.
+pub(super) fn connect_v3(client: &str) -> Vec<u8> {
+    packet(0x10, &[&field("MQTT")[..], &[4, 2, 0, 0], &field(client)].concat())
 }
 
 pub(super) fn subscribe(filter: &str, qos: u8) -> Vec<u8> {
@@ -175,4 +187,9 @@ pub(super) fn subscribe(filter: &str, qos: u8) -> Vec<u8> {
 /// PUBLISH at QoS 0 with this first byte.
 pub(super) fn publish(first: u8, topic: &str, payload: &str) -> Vec<u8> {
     packet(first, &[&field(topic)[..], &[0], payload.as_bytes()].concat())
+}
+
+/// PUBLISH of 5.0 with this first byte and Packet Identifier.
+pub(super) fn publish_as(first: u8, id: u16, topic: &str, payload: &str) -> Vec<u8> {
+    packet(first, &[&field(topic)[..], &id.to_be_bytes(), &[0], payload.as_bytes()].concat())
 }

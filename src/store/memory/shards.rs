@@ -13,7 +13,7 @@ use super::kept::Kept;
 use crate::identity::{SessionId, Ticket};
 use crate::message::Message;
 use crate::session::{Page, Saved};
-use crate::store::{Bounds, Lost, Record, Recovered, WhenFull};
+use crate::store::{Bounds, Lost, Publisher, Record, Recovered, WhenFull};
 
 /// Refused appends that are remembered.
 const REFUSED_KEPT: usize = 4096;
@@ -114,7 +114,7 @@ impl Shards {
     fn is_full(&self, records: &[Record], held: &mut Held<'_>) -> bool {
         self.bounds.when_full == WhenFull::Reject
             && records.iter().any(|record| match record {
-                Record::Enqueue { message, recipients } => {
+                Record::Enqueue { message, recipients, publisher: Publisher::CanBeTold } => {
                     matches!(&recipients[..], [only] if kept(held, only.session)
                         .is_some_and(|kept| kept.is_full(message.bytes(), self.bounds)))
                 }
@@ -201,7 +201,7 @@ impl Shards {
     fn apply(&self, ticket: Ticket, records: Vec<Record>, held: &mut Held<'_>) {
         for record in records {
             match record {
-                Record::Enqueue { message, recipients } => {
+                Record::Enqueue { message, recipients, .. } => {
                     for to in recipients {
                         let dropped = kept(held, to.session).map(|k| k.enqueue(ticket, &message, to, self.bounds));
                         self.queue_full.fetch_add(dropped.unwrap_or(0), Ordering::Relaxed);

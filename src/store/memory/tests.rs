@@ -6,7 +6,7 @@ use crate::identity::{ClientId, Origin};
 use crate::message::{Message, Parts};
 use crate::mqtt::{PacketId, QoS};
 use crate::session::{Change, Options, OutState, SavedSubscription};
-use crate::store::{Recipient, SessionRecord, WhenFull};
+use crate::store::{Publisher, Recipient, SessionRecord, WhenFull};
 
 const ONE: SessionId = SessionId(1);
 /// In the same shard as the first.
@@ -39,7 +39,8 @@ fn to(session: SessionId) -> Recipient {
 }
 
 fn enqueue(payload: &str, sessions: &[SessionId]) -> Record {
-    Record::Enqueue { message: message(payload), recipients: sessions.iter().copied().map(to).collect() }
+    let recipients = sessions.iter().copied().map(to).collect();
+    Record::Enqueue { message: message(payload), recipients, publisher: Publisher::CanBeTold }
 }
 
 fn subscribe(filter: &str, qos: QoS) -> Record {

@@ -14,7 +14,7 @@ use crate::identity::{SessionId, Ticket};
 use crate::message::Message;
 use crate::session::{Change, OutState};
 use crate::store::record::{self, Epoch};
-use crate::store::{Bounds, Lost, Recipient, Record, WhenFull};
+use crate::store::{Bounds, Lost, Publisher, Recipient, Record, WhenFull};
 
 /// From this many queues on a body is stored once.
 const SHARED_FROM: usize = 5;
@@ -101,7 +101,7 @@ impl<'a> Builder<'a> {
     fn is_refused(&self, records: &[Record]) -> bool {
         self.bounds.when_full == WhenFull::Reject
             && records.iter().any(|record| match record {
-                Record::Enqueue { message, recipients } => {
+                Record::Enqueue { message, recipients, publisher: Publisher::CanBeTold } => {
                     matches!(&recipients[..], [only] if self.is_full(only.session, message.bytes()))
                 }
                 _ => false,
@@ -115,7 +115,7 @@ impl<'a> Builder<'a> {
 
     fn add_record(&mut self, ticket: Ticket, record: Record) {
         match record {
-            Record::Enqueue { message, recipients } => self.enqueue(ticket, &message, &recipients),
+            Record::Enqueue { message, recipients, .. } => self.enqueue(ticket, &message, &recipients),
             Record::Received { session, packet_id } if self.ram.knows(session) => {
                 self.put_row(&layout::received_key(session, packet_id), &[]);
             }

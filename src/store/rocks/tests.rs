@@ -9,7 +9,7 @@ use crate::identity::{ClientId, Origin};
 use crate::message::{Message, Parts};
 use crate::mqtt::{PacketId, QoS};
 use crate::session::{Change, Options, OutState, SavedSubscription};
-use crate::store::{Recipient, SessionRecord, WhenFull};
+use crate::store::{Publisher, Recipient, SessionRecord, WhenFull};
 
 const ONE: SessionId = SessionId(1);
 const EPOCH: Epoch = Epoch { wall_at_start_ms: 1_000_000 };
@@ -48,7 +48,8 @@ fn enqueue(payload: &str, sessions: impl IntoIterator<Item = u64>) -> Record {
         retain: true,
         subscription_ids: vec![7],
     };
-    Record::Enqueue { message: message(payload), recipients: sessions.into_iter().map(to).collect() }
+    let recipients = sessions.into_iter().map(to).collect();
+    Record::Enqueue { message: message(payload), recipients, publisher: Publisher::CanBeTold }
 }
 
 fn edit(store: &Rocks, change: Change) -> Ticket {
@@ -174,6 +175,12 @@ fn a_full_queue_refuses_its_own_messages_and_loses_the_oldest_to_a_broadcast() {
     settled(&store, taken);
     assert_eq!((store.failed(taken), waiting(&store, 1)), (false, vec!["1".to_owned(), "all".to_owned()]));
     assert_eq!(store.lost(), Lost { queue_full: 1, session_ended: 0 });
+    let Record::Enqueue { message, recipients, .. } = enqueue("told nobody", [1]) else { unreachable!() };
+    let publisher = Publisher::CannotBeTold;
+    let taken = store.append(vec![Record::Enqueue { message, recipients, publisher }]);
+    settled(&store, taken);
+    assert_eq!((store.failed(taken), waiting(&store, 1)), (false, vec!["all".to_owned(), "told nobody".to_owned()]));
+    assert_eq!(store.lost(), Lost { queue_full: 2, session_ended: 0 });
 }
 
 #[test]

@@ -15,7 +15,7 @@ use crate::message::{Message, Parts};
 use crate::mqtt::QoS;
 use crate::session::{Options, SavedSubscription};
 use crate::store::record::Epoch;
-use crate::store::{Bounds, Recipient, Record, SessionRecord, Store};
+use crate::store::{Bounds, Publisher, Recipient, Record, SessionRecord, Store};
 
 const EPOCH: Epoch = Epoch { wall_at_start_ms: 1_000_000 };
 const SESSIONS: u64 = 8;
@@ -67,12 +67,14 @@ fn fill(store: &Rocks) {
         records.push(Record::Subscribe(SessionId(session), SavedSubscription { filter: "a/#".into(), options }));
     }
     append(store, records);
+    let publisher = Publisher::CanBeTold;
     for number in 0..SHARED {
         let recipients = (1..=SESSIONS).map(recipient).collect();
-        append(store, vec![Record::Enqueue { message: message("a/shared", number), recipients }]);
+        append(store, vec![Record::Enqueue { message: message("a/shared", number), recipients, publisher }]);
     }
     for number in 0..OWN {
-        append(store, vec![Record::Enqueue { message: message("a/own", number), recipients: vec![recipient(3)] }]);
+        let recipients = vec![recipient(3)];
+        append(store, vec![Record::Enqueue { message: message("a/own", number), recipients, publisher }]);
     }
     append(store, (0..5).map(|number| Record::Retain(message(&format!("r/{number}"), number))).collect());
 }
@@ -230,7 +232,11 @@ fn a_backup_made_while_messages_come_in_is_whole_and_is_restored() {
             for number in 0..200 {
                 append(
                     &store,
-                    vec![Record::Enqueue { message: message("late", number), recipients: vec![recipient(1)] }],
+                    vec![Record::Enqueue {
+                        message: message("late", number),
+                        recipients: vec![recipient(1)],
+                        publisher: Publisher::CanBeTold,
+                    }],
                 );
             }
         });
