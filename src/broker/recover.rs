@@ -8,7 +8,8 @@ use super::index::Interest;
 use super::later::Due;
 use super::seat::Seat;
 use crate::clock::Now;
-use crate::session::SavedSubscription;
+use crate::message::Message;
+use crate::session::{RESERVED, SavedSubscription};
 use crate::store::record::LaterWill;
 use crate::store::{Record, SessionRecord};
 use crate::topic::filter::TopicFilter;
@@ -17,9 +18,7 @@ impl Broker {
     /// Takes over everything the store has. Called once, before the cores start. Says how many sessions there are.
     pub fn recover(&self, now: Now) -> usize {
         let found = self.store.recover();
-        for message in found.retained {
-            self.retained.load(message);
-        }
+        self.recover_retained(found.retained);
         let sessions = found.sessions.len();
         let mut wills: HashMap<_, _> = found.wills.into_iter().collect();
         for (record, subscriptions, ends_wall_ms) in found.sessions {
@@ -31,6 +30,19 @@ impl Broker {
             }
         }
         sessions
+    }
+
+    /// The broker's own figures of an earlier version are none of this process: they go.
+    fn recover_retained(&self, messages: Vec<Arc<Message>>) {
+        let mut gone = Vec::new();
+        for message in messages {
+            if message.topic().starts_with(RESERVED) {
+                gone.push(Record::Unretain(message.topic().into()));
+            } else {
+                self.retained.load(message);
+            }
+        }
+        self.append(gone);
     }
 
     fn recover_session(
@@ -74,7 +86,7 @@ mod tests {
     use crate::broker::seat::Address;
     use crate::clock::Moment;
     use crate::identity::{ClientId, Origin, SessionId};
-    use crate::message::{Message, Parts};
+    use crate::message::Parts;
     use crate::mqtt::QoS;
     use crate::session::Options;
     use crate::store::memory::Memory;
@@ -99,6 +111,24 @@ mod tests {
     fn session(number: u64, expiry_s: u32) -> Record {
         let client = ClientId::new(&format!("client{number}"));
         Record::Open(SessionRecord { session: SessionId(number), client, owner: None, expiry_s })
+    }
+
+    fn retained(topic: &str, expiry_s: Option<u32>) -> Record {
+        let (qos, origin) = (QoS::AtLeastOnce, Origin(1));
+        let parts = Parts { topic, properties: &[], payload: b"x", qos, retain: true, expiry_s, origin };
+        Record::Retain(Arc::new(Message::new(parts, now(0))))
+    }
+
+    fn topics(messages: &[Arc<Message>]) -> Vec<&str> {
+        messages.iter().map(|message| message.topic()).collect()
+    }
+
+    #[test]
+    fn figures_of_an_earlier_process_do_not_come_back() {
+        let broker = broker(vec![retained("$SYS/broker/uptime", None), retained("$SYSTEM", None)]);
+        broker.recover(now(0));
+        assert_eq!(broker.retained.count(), 1);
+        assert_eq!(topics(&broker.store.recover().retained), ["$SYSTEM"]);
     }
 
     fn ended(broker: &Broker, ms: u64) -> Vec<SessionId> {

@@ -12,6 +12,7 @@ use parking_lot::RwLock;
 
 use crate::clock::Now;
 use crate::message::Message;
+use crate::session::RESERVED;
 use crate::topic::names::NameTree;
 
 const SHARDS: usize = 16;
@@ -62,6 +63,8 @@ struct Shard(RwLock<NameTree<Arc<Message>>>);
 #[derive(Debug)]
 pub struct Retained {
     shards: Box<[Shard]>,
+    /// The broker's own: neither counted nor stored.
+    own: Shard,
     limits: Limits,
     count: AtomicUsize,
     bytes: AtomicUsize,
@@ -86,6 +89,7 @@ impl Retained {
         let tree = |n: usize| Shard(RwLock::new(NameTree::new(hasher.hash_one(n))));
         Self {
             shards: (0..SHARDS).map(tree).collect(),
+            own: tree(SHARDS),
             limits,
             count: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
@@ -113,6 +117,12 @@ impl Retained {
         }
         self.put(&mut tree, message);
         Ok(())
+    }
+
+    /// `message`, below [`RESERVED`], is one of the broker's own from now on. Those are few, take nobody's room, and are
+    /// not worth a place in the store: the next ones are never far.
+    pub fn set_own(&self, message: Arc<Message>) {
+        self.own.0.write().insert(message.topic(), Arc::clone(&message));
     }
 
     /// Takes what a start found in the store, whatever the limits are by now. In no particular order; of two messages of
@@ -178,6 +188,10 @@ impl Retained {
         budget: &mut Budget,
         mut found: impl FnMut(&Arc<Message>),
     ) -> bool {
+        // Wildcards do not reach them from outside [MQTT-4.7.2-1].
+        if filter.starts_with(RESERVED) && !self.search(&self.own.0, filter, now, budget, &mut found) {
+            return false;
+        }
         if self.count() == 0 {
             return true;
         }
@@ -230,7 +244,7 @@ impl Retained {
         }
     }
 
-    /// Topics that have a retained message, expired ones that nobody came by yet included.
+    /// Topics that have a retained message, expired ones that nobody came by yet included, the broker's own not.
     pub fn count(&self) -> usize {
         self.count.load(Ordering::Relaxed)
     }
@@ -307,6 +321,20 @@ mod tests {
         assert_eq!(found(&retained, "user/+/state", NOW).len(), 200);
         assert_eq!(found(&retained, "#", NOW).len(), 201, "[MQTT-4.7.2-1]");
         assert_eq!(found(&retained, "$SYS/#", NOW), ["$SYS/x=x"]);
+    }
+
+    #[test]
+    fn the_brokers_own_take_nobodys_room_and_are_found_below_their_name_only() {
+        let retained = small(1, 3);
+        retained.set_own(message("$SYS/broker/x", "old", None));
+        retained.set_own(message("$SYS/broker/x", "long", None));
+        assert_eq!(retained.set(message("a", "1", None), NOW), Ok(()));
+        assert_eq!((retained.count(), retained.bytes()), (1, 2));
+        for filter in ["$SYS/#", "$SYS/broker/+", "$SYS/broker/x"] {
+            assert_eq!(found(&retained, filter, NOW), ["$SYS/broker/x=long"]);
+        }
+        assert_eq!(found(&retained, "#", NOW), ["a=1"]);
+        assert_eq!(found(&retained, "+/broker/x", NOW), [""; 0]);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::identity::Ticket;
 use crate::message::Message;
 use crate::metrics::{Dropped, Metric};
 use crate::mqtt::{QoS, ReasonCode};
-use crate::session::{Delivery, Owed, Receipt};
+use crate::session::{Delivery, Owed, RESERVED, Receipt};
 use crate::store::{Publisher, Record};
 
 /// What the same publisher sent earlier and is not delivered yet.
@@ -137,6 +137,10 @@ impl Core {
     /// Keeps or clears the retained message of a topic [MQTT-3.3.1-5] [MQTT-3.3.1-6]. `false` if there is no room for another.
     fn retain(&mut self, message: &Arc<Message>, records: &mut Vec<Record>) -> bool {
         let retained = &self.shared.broker.retained;
+        if message.topic().starts_with(RESERVED) {
+            retained.set_own(Arc::clone(message));
+            return true;
+        }
         if message.payload().is_empty() {
             // Whether or not one is there: the store may have refused to forget it before.
             retained.clear(message.topic());

@@ -29,7 +29,7 @@ mod tests;
 
 pub use effect::{Desk, DropReason, Effect, Ending, Farewell, Owed, Receipt, Sent, Taken, Violation, Wanted};
 pub use limits::Limits;
-pub use publish::may_publish;
+pub use publish::{RESERVED, may_publish};
 pub use saved::{Change, Options, OutState, Page, Queued, Saved, SavedOut, SavedSubscription};
 
 use std::sync::Arc;

@@ -7,8 +7,8 @@ use crate::clock::Now;
 use crate::message::{Message, Parts};
 use crate::mqtt::{Ack, Outgoing, PacketId, PublishView, QoS, ReasonCode};
 
-/// Names below this belong to the broker.
-const RESERVED: &str = "$SYS/";
+/// How the names begin that belong to the broker: no client publishes there.
+pub const RESERVED: &str = "$SYS/";
 
 /// Whether a client with these permissions may publish to `topic`, by a PUBLISH or by its will.
 pub fn may_publish(topic: &str, may: &Permissions) -> bool {

@@ -221,3 +221,17 @@ fn a_publisher_is_read_only_as_fast_as_the_store_takes_its_bytes() {
     }
     assert!(bench.count(received) > taken, "and goes on");
 }
+
+#[test]
+fn the_brokers_own_figures_leave_the_store_alone() {
+    let mut bench = Bench::new(Memory::manual(Bounds::default()), Limits::default(), 1 << 16);
+    let mut watcher = bench.open(1, "watcher", 0);
+    let before = bench.store.appended();
+    bench.now_ms += 3_600_000;
+    bench.turn(0, &[]);
+    assert_eq!(bench.store.appended(), before);
+    assert_eq!((bench.shared.broker.retained.count(), bench.store.recover().retained.len()), (0, 0));
+    watcher.send(&subscribe("$SYS/broker/uptime", 0));
+    bench.settle(&[&watcher]);
+    assert_eq!(times(&watcher.read(), "3600 seconds"), 1, "and whoever asks is told at once");
+}
