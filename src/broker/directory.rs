@@ -102,15 +102,10 @@ impl Directory {
 
     fn seat(&self, client: &ClientId, address: Address, durable: bool) -> Arc<Seat> {
         let session = SessionId(self.next_session.fetch_add(1, Ordering::Relaxed));
-        let seat = Seat::new(session, client.clone(), self.origin(client), durable);
+        let seat = Seat::new(session, client.clone(), Origin::of(client), durable);
         let sat = seat.claim(address);
         debug_assert!(sat, "a new seat is vacant");
         seat
-    }
-
-    /// Stands for this identifier in No Local; never 0, which is the broker.
-    pub fn origin(&self, client: &ClientId) -> Origin {
-        Origin(self.hasher.hash_one(client.as_str()).max(1))
     }
 
     /// The client at `address` leaves. Unless the session is kept, its name is free.
@@ -129,7 +124,7 @@ impl Directory {
     /// Puts a recovered session in, vacant. Its number is never given out again.
     pub fn insert_recovered(&self, session: SessionId, client: ClientId, owner: Option<Arc<str>>) -> Arc<Seat> {
         self.next_session.fetch_max(session.0 + 1, Ordering::Relaxed);
-        let seat = Seat::new(session, client.clone(), self.origin(&client), true);
+        let seat = Seat::new(session, client.clone(), Origin::of(&client), true);
         self.entries.insert(client, Entered { seat: Arc::clone(&seat), owner });
         seat
     }
