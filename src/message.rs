@@ -116,6 +116,11 @@ impl Message {
         self.body.len()
     }
 
+    /// Whether its life was over at `moment`: it must not be delivered any more [MQTT-3.3.2-5].
+    pub fn expired_by(&self, moment: Moment) -> bool {
+        self.expires.is_some_and(|at| at <= moment)
+    }
+
     /// Seconds of life left, rounded up, to be forwarded [MQTT-3.3.2-6]: `Some(None)` never expires,
     /// `None` has expired and must not be delivered [MQTT-3.3.2-5].
     pub fn life_left_s(&self, now: Now) -> Option<Option<u32>> {

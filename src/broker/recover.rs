@@ -18,7 +18,7 @@ impl Broker {
     /// Takes over everything the store has. Called once, before the cores start. Says how many sessions there are.
     pub fn recover(&self, now: Now) -> usize {
         let found = self.store.recover();
-        self.recover_retained(found.retained);
+        self.recover_retained(found.retained, now);
         let sessions = found.sessions.len();
         let mut wills: HashMap<_, _> = found.wills.into_iter().collect();
         for (record, subscriptions, ends_wall_ms) in found.sessions {
@@ -32,11 +32,11 @@ impl Broker {
         sessions
     }
 
-    /// The broker's own figures of an earlier version are none of this process: they go.
-    fn recover_retained(&self, messages: Vec<Arc<Message>>) {
+    /// What has expired is gone; and the broker's own figures of an earlier version are none of this process.
+    fn recover_retained(&self, messages: Vec<Arc<Message>>, now: Now) {
         let mut gone = Vec::new();
         for message in messages {
-            if message.topic().starts_with(RESERVED) {
+            if message.expired_by(now.moment) || message.topic().starts_with(RESERVED) {
                 gone.push(Record::Unretain(message.topic().into()));
             } else {
                 self.retained.load(message);
@@ -129,6 +129,14 @@ mod tests {
         broker.recover(now(0));
         assert_eq!(broker.retained.count(), 1);
         assert_eq!(topics(&broker.store.recover().retained), ["$SYSTEM"]);
+    }
+
+    #[test]
+    fn mqtt_3_3_2_5_a_retained_message_that_expired_meanwhile_is_not_loaded_and_leaves_the_store() {
+        let broker = broker(vec![retained("short", Some(2)), retained("long", Some(3))]);
+        broker.recover(now(2_000));
+        assert_eq!(broker.retained.count(), 1);
+        assert_eq!(topics(&broker.store.recover().retained), ["long"]);
     }
 
     fn ended(broker: &Broker, ms: u64) -> Vec<SessionId> {

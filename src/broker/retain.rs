@@ -5,10 +5,10 @@
 
 use std::hash::BuildHasher;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use foldhash::fast::RandomState;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 use crate::clock::Now;
 use crate::message::Message;
@@ -59,7 +59,7 @@ pub struct Full;
 struct Shard(RwLock<NameTree<Arc<Message>>>);
 
 /// All retained messages. One that has expired is never handed out [MQTT-3.3.2-5], and is forgotten sooner or later: each
-/// publication and each search clears up a little.
+/// publication and each search clears up a little. So does the store, which is told by way of [`Retained::take_expired`].
 #[derive(Debug)]
 pub struct Retained {
     shards: Box<[Shard]>,
@@ -69,17 +69,15 @@ pub struct Retained {
     count: AtomicUsize,
     bytes: AtomicUsize,
     hasher: RandomState,
+    /// Topics whose message has expired and was forgotten, for the store to forget it, too.
+    expired: Mutex<Vec<Box<str>>>,
+    any_expired: AtomicBool,
 }
 
 impl Default for Retained {
     fn default() -> Self {
         Self::new(Limits::default())
     }
-}
-
-/// Whether `message` must not be delivered any more.
-fn expired(message: &Message, now: Now) -> bool {
-    message.expires.is_some_and(|at| at <= now.moment)
 }
 
 impl Retained {
@@ -94,6 +92,8 @@ impl Retained {
             count: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
             hasher,
+            expired: Mutex::default(),
+            any_expired: AtomicBool::new(false),
         }
     }
 
@@ -107,16 +107,22 @@ impl Retained {
     /// # Errors
     /// There is no room: the topic would be one too many, or the message has too many bytes. What was retained stays.
     pub fn set(&self, message: Arc<Message>, now: Now) -> Result<(), Full> {
-        let mut tree = self.shard(message.topic()).write();
-        self.sweep(&mut tree, SWEPT_PER_SET, now);
-        if !self.reserve(&tree, &message) {
-            self.sweep(&mut tree, SWEPT_WHEN_FULL, now);
-            if !self.reserve(&tree, &message) {
-                return Err(Full);
+        let mut gone = Vec::new();
+        let room = {
+            let mut tree = self.shard(message.topic()).write();
+            self.sweep(&mut tree, SWEPT_PER_SET, now, &mut gone);
+            let mut room = self.reserve(&tree, &message);
+            if !room {
+                self.sweep(&mut tree, SWEPT_WHEN_FULL, now, &mut gone);
+                room = self.reserve(&tree, &message);
             }
-        }
-        self.put(&mut tree, message);
-        Ok(())
+            if room {
+                self.put(&mut tree, message);
+            }
+            room
+        };
+        self.note_expired(gone);
+        if room { Ok(()) } else { Err(Full) }
     }
 
     /// `message`, below [`RESERVED`], is one of the broker's own from now on. Those are few, take nobody's room, and are
@@ -166,8 +172,27 @@ impl Retained {
         self.bytes.fetch_sub(message.bytes(), Ordering::Relaxed);
     }
 
-    fn sweep(&self, tree: &mut NameTree<Arc<Message>>, places: usize, now: Now) {
-        tree.sweep(places, |message| expired(message, now), |message| self.uncount(&message));
+    fn sweep(&self, tree: &mut NameTree<Arc<Message>>, places: usize, now: Now, gone: &mut Vec<Box<str>>) {
+        let dead = |message: &Arc<Message>| message.expired_by(now.moment);
+        tree.sweep(places, dead, |message| {
+            self.uncount(&message);
+            gone.push(message.topic().into());
+        });
+    }
+
+    fn note_expired(&self, mut gone: Vec<Box<str>>) {
+        if !gone.is_empty() {
+            self.expired.lock().append(&mut gone);
+            self.any_expired.store(true, Ordering::Release);
+        }
+    }
+
+    /// Topics whose message has expired and was forgotten since this was asked last. Another one may have taken its place.
+    pub fn take_expired(&self) -> Vec<Box<str>> {
+        if !self.any_expired.swap(false, Ordering::AcqRel) {
+            return Vec::new();
+        }
+        std::mem::take(&mut *self.expired.lock())
     }
 
     /// Forgets the retained message of `topic` [MQTT-3.3.1-6]. Whether there was one, expired or not.
@@ -213,7 +238,7 @@ impl Retained {
         let mut gone = Vec::new();
         let mut complete = true;
         let nodes = shard.read().search(filter, budget.nodes, |message| {
-            if expired(message, now) {
+            if message.expired_by(now.moment) {
                 if gone.len() < EXPIRED_PER_SEARCH {
                     gone.push(Arc::clone(message));
                 }
@@ -234,14 +259,19 @@ impl Retained {
     }
 
     fn forget(&self, shard: &RwLock<NameTree<Arc<Message>>>, gone: Vec<Arc<Message>>) {
-        let mut tree = shard.write();
-        for message in gone {
-            // It may have been replaced in between.
-            if tree.value(message.topic()).is_some_and(|now_there| Arc::ptr_eq(now_there, &message)) {
-                tree.remove(message.topic());
-                self.uncount(&message);
+        let mut forgotten = Vec::new();
+        {
+            let mut tree = shard.write();
+            for message in gone {
+                // It may have been replaced in between.
+                if tree.value(message.topic()).is_some_and(|now_there| Arc::ptr_eq(now_there, &message)) {
+                    tree.remove(message.topic());
+                    self.uncount(&message);
+                    forgotten.push(message.topic().into());
+                }
             }
         }
+        self.note_expired(forgotten);
     }
 
     /// Topics that have a retained message, expired ones that nobody came by yet included, the broker's own not.
@@ -256,169 +286,4 @@ impl Retained {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::clock::Moment;
-    use crate::identity::Origin;
-    use crate::message::Parts;
-    use crate::mqtt::QoS;
-
-    const NOW: Now = Now { moment: Moment::from_ms(1_000), wall_ms: 0 };
-
-    fn later(ms: u64) -> Now {
-        Now { moment: NOW.moment.plus_ms(ms), wall_ms: 0 }
-    }
-
-    fn message(topic: &str, payload: &str, expiry_s: Option<u32>) -> Arc<Message> {
-        let (qos, origin) = (QoS::AtLeastOnce, Origin(1));
-        let payload = payload.as_bytes();
-        Arc::new(Message::new(Parts { topic, properties: &[], payload, qos, retain: true, expiry_s, origin }, NOW))
-    }
-
-    const ENOUGH: Budget = Budget { messages: 10_000, nodes: 100_000 };
-
-    fn found(retained: &Retained, filter: &str, now: Now) -> Vec<String> {
-        let mut found = Vec::new();
-        let complete = retained.for_each_match(filter, now, &mut { ENOUGH }, |message| {
-            found.push(format!("{}={}", message.topic(), String::from_utf8_lossy(message.payload())));
-        });
-        assert!(complete);
-        found.sort();
-        found
-    }
-
-    fn small(messages: usize, bytes: usize) -> Retained {
-        Retained::new(Limits { messages, bytes })
-    }
-
-    #[test]
-    fn mqtt_3_3_1_5_a_retained_message_replaces_the_one_before() {
-        let retained = Retained::default();
-        for payload in ["first", "2"] {
-            assert_eq!(retained.set(message("a/b", payload, None), NOW), Ok(()));
-        }
-        assert_eq!(found(&retained, "a/b", NOW), ["a/b=2"]);
-        assert_eq!((retained.count(), retained.bytes()), (1, 4));
-    }
-
-    #[test]
-    fn mqtt_3_3_1_6_clearing_forgets_it_once() {
-        let retained = Retained::default();
-        retained.set(message("a/b", "1", None), NOW).unwrap();
-        assert!(!retained.clear("a") && retained.clear("a/b") && !retained.clear("a/b"));
-        assert_eq!(found(&retained, "#", NOW), [""; 0]);
-        assert_eq!((retained.count(), retained.bytes()), (0, 0));
-    }
-
-    #[test]
-    fn mqtt_3_3_1_9_a_filter_finds_its_topics_in_all_shards() {
-        let retained = Retained::default();
-        let mut topics: Vec<String> = (0..200).map(|n| format!("user/{n}/state")).collect();
-        topics.push("user/7".into());
-        topics.push("$SYS/x".into());
-        topics.iter().for_each(|topic| retained.load(message(topic, "x", None)));
-        assert_eq!(found(&retained, "user/7/#", NOW), ["user/7/state=x", "user/7=x"]);
-        assert_eq!(found(&retained, "user/+/state", NOW).len(), 200);
-        assert_eq!(found(&retained, "#", NOW).len(), 201, "[MQTT-4.7.2-1]");
-        assert_eq!(found(&retained, "$SYS/#", NOW), ["$SYS/x=x"]);
-    }
-
-    #[test]
-    fn the_brokers_own_take_nobodys_room_and_are_found_below_their_name_only() {
-        let retained = small(1, 3);
-        retained.set_own(message("$SYS/broker/x", "old", None));
-        retained.set_own(message("$SYS/broker/x", "long", None));
-        assert_eq!(retained.set(message("a", "1", None), NOW), Ok(()));
-        assert_eq!((retained.count(), retained.bytes()), (1, 2));
-        for filter in ["$SYS/#", "$SYS/broker/+", "$SYS/broker/x"] {
-            assert_eq!(found(&retained, filter, NOW), ["$SYS/broker/x=long"]);
-        }
-        assert_eq!(found(&retained, "#", NOW), ["a=1"]);
-        assert_eq!(found(&retained, "+/broker/x", NOW), [""; 0]);
-    }
-
-    #[test]
-    fn mqtt_3_3_2_5_an_expired_message_is_not_found_and_soon_forgotten() {
-        let retained = Retained::default();
-        for n in 0..1000 {
-            retained.set(message(&format!("a/{n}"), "x", Some(2)), NOW).unwrap();
-        }
-        retained.set(message("a/b", "y", None), NOW).unwrap();
-        assert_eq!(found(&retained, "a/+", later(1_999)).len(), 1001);
-        assert_eq!(found(&retained, "a/+", later(2_000)), ["a/b=y"]);
-        let left = retained.count();
-        assert!(left < 1001, "a search clears up");
-        // So does a publication, in the shard of its topic.
-        let cleared_up = (0..1_000).any(|n| {
-            let topic = format!("b/{n}");
-            retained.set(message(&topic, "z", None), later(2_000)).unwrap();
-            assert!(retained.clear(&topic));
-            retained.count() < left
-        });
-        assert!(cleared_up);
-        while retained.count() > 1 {
-            let before = retained.count();
-            assert_eq!(found(&retained, "#", later(2_000)), ["a/b=y"]);
-            assert!(retained.count() < before, "it goes on until nothing is left");
-        }
-        assert_eq!(retained.bytes(), 4);
-    }
-
-    #[test]
-    fn a_search_does_not_forget_what_was_published_anew() {
-        let retained = Retained::default();
-        retained.set(message("a", "old", Some(1)), NOW).unwrap();
-        retained.set(message("a", "new", None), later(5_000)).unwrap();
-        assert_eq!(found(&retained, "+", later(5_000)), ["a=new"]);
-    }
-
-    #[test]
-    fn a_search_costs_no_more_than_it_may() {
-        let retained = Retained::default();
-        (0..1000).for_each(|n| retained.load(message(&format!("a/{n}/b"), "x", None)));
-        let search = |filter: &str, mut budget: Budget| {
-            let mut count = 0;
-            let complete = retained.for_each_match(filter, NOW, &mut budget, |_| count += 1);
-            (count, complete)
-        };
-        assert_eq!(search("a/#", Budget { messages: 10, ..ENOUGH }), (10, false));
-        assert_eq!(search("a/#", Budget { messages: 1000, ..ENOUGH }), (1000, true), "none was left out");
-        assert_eq!(search("+/+/c", Budget { nodes: 500, ..ENOUGH }), (0, false));
-        assert_eq!(search("+/+/c", ENOUGH), (0, true));
-        assert_eq!(search("a/7/b", Budget { messages: 0, ..ENOUGH }), (0, false));
-    }
-
-    #[test]
-    fn there_is_room_for_so_many_topics() {
-        let retained = small(2, 1_000);
-        assert_eq!(retained.set(message("a", "1", None), NOW), Ok(()));
-        assert_eq!(retained.set(message("b", "1", Some(1)), NOW), Ok(()));
-        assert_eq!(retained.set(message("c", "1", None), NOW), Err(Full));
-        assert_eq!(retained.set(message("a", "2", None), NOW), Ok(()), "a topic that has one may always have another");
-        assert_eq!(found(&retained, "#", NOW), ["a=2", "b=1"]);
-        assert!(retained.clear("a") && retained.set(message("c", "1", None), NOW).is_ok());
-        retained.load(message("d", "1", None));
-        assert_eq!(retained.count(), 3, "what was stored is kept even when the limit is lower by now");
-        assert_eq!(small(0, 1_000).set(message("a", "1", None), NOW), Err(Full));
-    }
-
-    #[test]
-    fn there_is_room_for_so_many_bytes() {
-        let retained = small(10, 10);
-        assert_eq!(retained.set(message("a", "12345", None), NOW), Ok(()));
-        assert_eq!(retained.set(message("b", "12345", None), NOW), Err(Full));
-        assert_eq!(retained.set(message("a", "123456789", None), NOW), Ok(()));
-        assert_eq!(retained.set(message("a", "1234567890", None), NOW), Err(Full));
-        assert_eq!(found(&retained, "#", NOW), ["a=123456789"]);
-        assert_eq!((retained.count(), retained.bytes()), (1, 10));
-    }
-
-    #[test]
-    fn expired_messages_make_room_in_their_shard() {
-        let retained = small(1, 1_000);
-        retained.set(message("a", "1", Some(1)), NOW).unwrap();
-        assert_eq!(retained.set(message("a/b", "1", None), NOW), Err(Full));
-        let fits = (0..1_000).any(|n| retained.set(message(&format!("b/{n}"), "1", None), later(1_000)).is_ok());
-        assert!(fits, "some topic lies in the same shard");
-    }
-}
+mod tests;

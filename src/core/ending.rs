@@ -164,6 +164,8 @@ impl Core {
     /// What has come due beyond connections. Only the first core asks.
     pub(super) fn handle_later(&mut self) {
         let broker = Arc::clone(&self.shared.broker);
+        let expired = broker.retained.take_expired().into_iter();
+        broker.append(expired.map(|topic| Record::Expired(topic, self.now.moment)).collect());
         for due in broker.later.due(self.now.moment) {
             match due {
                 Due::Will { seat, will } => {

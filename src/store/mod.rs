@@ -15,7 +15,7 @@ pub mod rocks;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::clock::Now;
+use crate::clock::{Moment, Now};
 use crate::identity::{ClientId, SessionId, Ticket};
 use crate::message::Message;
 use crate::mqtt::{PacketId, QoS};
@@ -118,6 +118,9 @@ pub enum Record {
     Retain(Arc<Message>),
     /// This topic has no retained message any more.
     Unretain(Box<str>),
+    /// The retained message of this topic has expired: it goes if its time was over by this moment, and stays if it is one that
+    /// has taken its place in the meantime.
+    Expired(Box<str>, Moment),
     /// A session begins; or, for a number that is known, its client is back: its end is called off.
     Open(SessionRecord),
     /// A session's connection ended; without a return it ends at this wall clock time (ms), `None` = never.

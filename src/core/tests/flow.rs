@@ -235,3 +235,19 @@ fn the_brokers_own_figures_leave_the_store_alone() {
     bench.settle(&[&watcher]);
     assert_eq!(times(&watcher.read(), "3600 seconds"), 1, "and whoever asks is told at once");
 }
+
+#[test]
+fn mqtt_3_3_2_5_a_retained_message_that_has_expired_leaves_the_store_and_its_successor_stays() {
+    let mut bench = Bench::new(Memory::manual(Bounds::default()), Limits::default(), 1 << 16);
+    let mut line = bench.open(1, "c", 0);
+    let expiring = |topic: &str| packet(0x31, &[&field(topic)[..], &[5, 2, 0, 0, 0, 1], b"old"].concat());
+    line.send(&[expiring("gone"), expiring("kept")].concat());
+    bench.settle(&[&line]);
+    bench.now_ms += 1_000;
+    line.send(&publish(0x31, "kept", "new"));
+    line.send(&subscribe("#", 0));
+    bench.settle(&[&line]);
+    let stored = bench.store.recover().retained;
+    let stored: Vec<_> = stored.iter().map(|message| (message.topic(), message.payload())).collect();
+    assert_eq!(stored, [("kept", &b"new"[..])]);
+}

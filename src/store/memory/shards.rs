@@ -181,7 +181,7 @@ impl Shards {
                 recipients.iter().fold(0, |set, recipient| set | 1 << place(recipient.session))
             }
             Record::Retain(message) => 1 << self.place_of_topic(message.topic()),
-            Record::Unretain(topic) => 1 << self.place_of_topic(topic),
+            Record::Unretain(topic) | Record::Expired(topic, _) => 1 << self.place_of_topic(topic),
             Record::Open(record) => 1 << place(record.session),
             Record::Received { session, .. }
             | Record::Leave { session, .. }
@@ -217,6 +217,13 @@ impl Shards {
                         shard.retained.remove(&topic);
                     }
                 }
+                Record::Expired(topic, by) => {
+                    if let Some(shard) = held.at(self.place_of_topic(&topic))
+                        && shard.retained.get(&topic).is_some_and(|message| message.expired_by(by))
+                    {
+                        shard.retained.remove(&topic);
+                    }
+                }
                 record => self.apply_to_session(record, held),
             }
         }
@@ -244,7 +251,7 @@ impl Shards {
             Record::Subscribe(session, subscription) => with(held, session, |kept| kept.subscribe(subscription)),
             Record::Unsubscribe(session, filter) => with(held, session, |kept| kept.unsubscribe(&filter)),
             Record::Edit(session, change) => with(held, session, |kept| kept.edit(change)),
-            Record::Enqueue { .. } | Record::Retain(_) | Record::Unretain(_) => {}
+            Record::Enqueue { .. } | Record::Retain(_) | Record::Unretain(_) | Record::Expired(..) => {}
         }
     }
 }

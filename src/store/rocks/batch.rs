@@ -10,6 +10,7 @@ use rocksdb::{ColumnFamily, DB, Direction, IteratorMode, ReadOptions, WriteBatch
 
 use super::layout::{self, Row};
 use super::ram::{Open, Ram};
+use crate::clock::Moment;
 use crate::identity::{SessionId, Ticket};
 use crate::message::Message;
 use crate::session::{Change, OutState};
@@ -56,6 +57,8 @@ pub(super) struct Builder<'a> {
     /// Sessions that ended in this commit: their rows are removed later.
     pub(super) ended: Vec<SessionId>,
     cancelled: HashSet<(SessionId, Ticket), RandomState>,
+    /// Topics whose retained message is said to have expired and was not replaced in this window so far.
+    expired: HashSet<Box<str>, RandomState>,
 }
 
 impl<'a> Builder<'a> {
@@ -71,15 +74,21 @@ impl<'a> Builder<'a> {
             lost: Lost::default(),
             ended: Vec::new(),
             cancelled: HashSet::default(),
+            expired: HashSet::default(),
         }
     }
 
-    /// Finds messages that are enqueued and done with in this window.
-    pub(super) fn cancel<'r>(&mut self, window: impl Iterator<Item = (Ticket, &'r Vec<Record>)> + Clone) {
+    /// Finds messages that are enqueued and done with in this window, and topics whose message has expired.
+    pub(super) fn look_ahead<'r>(&mut self, window: impl Iterator<Item = (Ticket, &'r Vec<Record>)> + Clone) {
         let done = |record: &'r Record| match record {
             Record::Edit(session, Change::Done { ticket }) => Some((*session, *ticket)),
             _ => None,
         };
+        let expired = window.clone().flat_map(|(_, records)| records).filter_map(|record| match record {
+            Record::Expired(topic, _) => Some(topic.clone()),
+            _ => None,
+        });
+        self.expired.extend(expired);
         let first = window.clone().next().map_or(Ticket::NONE, |(ticket, _)| ticket);
         let records = window.flat_map(|(_, records)| records);
         // Earlier tickets were enqueued by an earlier commit.
@@ -124,7 +133,9 @@ impl<'a> Builder<'a> {
                 let key = message.topic().as_bytes();
                 let value = record::seal(key, &record::message_body(&message, self.epoch));
                 self.batch.put_cf(self.families.retained, key, value);
+                self.expired.remove(message.topic());
             }
+            Record::Expired(topic, by) => self.expire(&topic, by),
             Record::Unretain(topic) => self.batch.delete_cf(self.families.retained, topic.as_bytes()),
             Record::Open(record) => self.open(&record),
             Record::Leave { session, ends_wall_ms } if self.ram.knows(session) => {
@@ -148,6 +159,20 @@ impl<'a> Builder<'a> {
             }
             Record::Edit(session, change) if self.ram.knows(session) => self.edit(session, change),
             Record::Edit(..) => {}
+        }
+    }
+
+    /// Removes a retained message if it is the one that has expired.
+    fn expire(&mut self, topic: &str, by: Moment) {
+        let key = topic.as_bytes();
+        if !self.expired.contains(topic) {
+            return;
+        }
+        // One that cannot be read is left for the next start to refuse.
+        let Ok(Some(value)) = self.db.get_pinned_cf(self.families.retained, key) else { return };
+        let stored = record::unseal(key, &value).and_then(|body| record::message(body, self.epoch));
+        if stored.is_ok_and(|message| message.expired_by(by)) {
+            self.batch.delete_cf(self.families.retained, key);
         }
     }
 

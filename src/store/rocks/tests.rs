@@ -5,6 +5,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use super::*;
+use crate::clock::Moment;
 use crate::identity::{ClientId, Origin};
 use crate::message::{Message, Parts};
 use crate::mqtt::{PacketId, QoS};
@@ -282,4 +283,32 @@ fn a_flipped_bit_never_opens_with_less_than_was_kept() {
         }
     }
     assert!(refused > 3 && opened > 0, "{refused} refused, {opened} opened");
+}
+
+#[test]
+fn mqtt_3_3_2_5_a_retained_message_goes_when_it_has_expired_unless_another_took_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let retained = |topic: &str, expires: Option<u64>| {
+        let (qos, origin) = (QoS::AtMostOnce, Origin(1));
+        let parts = Parts { topic, properties: &[], payload: b"x", qos, retain: true, expiry_s: None, origin };
+        let mut message = Message::new(parts, Now::default());
+        message.expires = expires.map(Moment::from_ms);
+        Record::Retain(Arc::new(message))
+    };
+    let expired = |topic: &str| Record::Expired(topic.into(), Moment::from_ms(10));
+    for topic in ["gone", "replaced before", "replaced with it"] {
+        store.append(vec![retained(topic, Some(10))]);
+    }
+    settled(&store, store.append(vec![retained("replaced before", Some(11)), retained("lives", Some(11))]));
+    let topics = ["gone", "replaced before", "lives", "never there"];
+    let records =
+        topics.map(expired).into_iter().chain([retained("replaced with it", None), expired("replaced with it")]);
+    settled(&store, store.append(records.collect()));
+    settled(&store, store.append(vec![retained("replaced after", Some(10))]));
+    settled(&store, store.append(vec![expired("replaced after"), retained("replaced after", None)]));
+    drop(store);
+    let mut left: Vec<_> = open(folder.path()).recover().retained.iter().map(|m| m.topic().to_owned()).collect();
+    left.sort();
+    assert_eq!(left, ["lives", "replaced after", "replaced before", "replaced with it"]);
 }

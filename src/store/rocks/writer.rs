@@ -113,7 +113,7 @@ impl Writer {
         let Some(db) = self.shared.db() else { return Err(Failure::NotOpen) };
         let mut ram = self.shared.ram.lock();
         let mut builder = Builder::new(&db, &mut ram, self.shared.epoch, self.shared.bounds);
-        builder.cancel(appends.iter().map(|(ticket, records)| (*ticket, records)));
+        builder.look_ahead(appends.iter().map(|(ticket, records)| (*ticket, records)));
         for (ticket, records) in appends {
             builder.add(ticket, records);
         }
