@@ -8,17 +8,22 @@ use super::index::Interest;
 use super::later::Due;
 use super::seat::Seat;
 use crate::clock::Now;
+use crate::identity::{ClientId, SessionId};
 use crate::message::Message;
 use crate::session::{RESERVED, SavedSubscription};
 use crate::store::record::LaterWill;
 use crate::store::{Record, SessionRecord};
 use crate::topic::filter::TopicFilter;
 
+/// A session, its subscriptions, and when it ends.
+type Found = (SessionRecord, Vec<SavedSubscription>, Option<u64>);
+
 impl Broker {
     /// Takes over everything the store has. Called once, before the cores start. Says how many sessions there are.
     pub fn recover(&self, now: Now) -> usize {
-        let found = self.store.recover();
+        let mut found = self.store.recover();
         self.recover_retained(found.retained, now);
+        self.end_older(&mut found.sessions);
         let sessions = found.sessions.len();
         let mut wills: HashMap<_, _> = found.wills.into_iter().collect();
         for (record, subscriptions, ends_wall_ms) in found.sessions {
@@ -43,6 +48,19 @@ impl Broker {
             }
         }
         self.append(gone);
+    }
+
+    /// Of two sessions of one client the newer counts: it began because the other had ended, and the end of that was refused by the
+    /// store when it had no space. It is made up for now; its will was published then.
+    fn end_older(&self, sessions: &mut Vec<Found>) {
+        let mut newest: HashMap<ClientId, SessionId> = HashMap::with_capacity(sessions.len());
+        for (record, ..) in sessions.iter() {
+            let known = newest.entry(record.client.clone()).or_insert(record.session);
+            *known = record.session.max(*known);
+        }
+        let is_newest = |(record, ..): &Found| newest.get(&record.client) == Some(&record.session);
+        let older = sessions.extract_if(.., |found| !is_newest(found));
+        self.append(older.map(|(record, ..)| Record::End(record.session)).collect());
     }
 
     fn recover_session(
@@ -85,9 +103,9 @@ mod tests {
     use crate::broker::route::Routing;
     use crate::broker::seat::Address;
     use crate::clock::Moment;
-    use crate::identity::{ClientId, Origin, SessionId};
+    use crate::identity::Origin;
     use crate::message::Parts;
-    use crate::mqtt::QoS;
+    use crate::mqtt::{QoS, Will};
     use crate::session::Options;
     use crate::store::memory::Memory;
     use crate::store::{Bounds, Store};
@@ -158,6 +176,38 @@ mod tests {
         assert_eq!(ended(&broker, 12_000), [SessionId(2)]);
         assert_eq!(ended(&broker, u64::MAX), []);
         assert_eq!(broker.store.recover().sessions[1].2, Some(1_012_000), "a second start does not begin anew");
+    }
+
+    #[test]
+    fn of_two_sessions_of_one_client_the_newer_counts_and_the_other_is_ended() {
+        let mut old = session(3, u32::MAX);
+        let Record::Open(record) = &mut old else { panic!("not a session") };
+        record.client = ClientId::new("client7");
+        let options =
+            Options { qos: QoS::AtLeastOnce, no_local: false, retain_as_published: false, subscription_id: None };
+        let subscription = |session, filter: &str| {
+            Record::Subscribe(SessionId(session), SavedSubscription { filter: Arc::from(filter), options })
+        };
+        let will = Will {
+            topic: "w".into(),
+            payload: "".into(),
+            qos: QoS::AtMostOnce,
+            retain: false,
+            delay_s: 2,
+            expiry_s: None,
+            properties: "".into(),
+        };
+        let will = Record::Will { session: SessionId(3), will: Box::new(LaterWill { will, due_wall_ms: 0 }) };
+        let records = vec![old, subscription(3, "old"), will, session(7, u32::MAX), subscription(7, "new")];
+        let broker = broker(records);
+        assert_eq!(broker.recover(now(0)), 1);
+        assert_eq!((broker.directory.len(), broker.index.subscriptions()), (1, 1));
+        assert!(broker.later.due(Moment::from_ms(u64::MAX)).is_empty(), "its will was published when it ended");
+        let address = Address { core: 0, slot: 1, generation: 1 };
+        let claim = broker.directory.claim(&ClientId::new("client7"), None, address, false, true);
+        assert!(matches!(claim, Claim::Resumed(seat) if seat.session == SessionId(7)));
+        let left: Vec<_> = broker.store.recover().sessions.iter().map(|(record, ..)| record.session).collect();
+        assert_eq!(left, [SessionId(7)]);
     }
 
     #[test]
