@@ -267,15 +267,17 @@ impl Session {
         let id = ack.packet_id;
         let found = self.inflight.exchange(id).filter(|exchange| exchange.qos == QoS::ExactlyOnce);
         match found.map(|exchange| exchange.progress) {
-            Some(Progress::Published) if ack.reason.is_failure() => {
+            // In `Repeat` it answers the PUBLISH of an earlier connection. To say that there is no such exchange would make the
+            // client forget the identifier, and take the PUBLISH that is still to be repeated for a new message.
+            Some(Progress::Published | Progress::Repeat) if ack.reason.is_failure() => {
                 self.finish(id, desk);
                 self.pump(turn, desk);
             }
-            Some(Progress::Published) => self.begin_release(id, desk),
+            Some(Progress::Published | Progress::Repeat) => self.begin_release(id, desk),
             Some(Progress::Released) => self.put(&pubrel(id, ReasonCode::Success), desk),
             Some(Progress::Releasing | Progress::Finished) => {}
-            Some(Progress::Saving | Progress::Repeat) | None if ack.reason.is_failure() => {}
-            Some(Progress::Saving | Progress::Repeat) | None => {
+            Some(Progress::Saving) | None if ack.reason.is_failure() => {}
+            Some(Progress::Saving) | None => {
                 self.put(&pubrel(id, ReasonCode::PacketIdentifierNotFound), desk);
             }
         }

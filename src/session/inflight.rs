@@ -19,7 +19,7 @@ const KEPT: usize = 8;
 /// ```text
 ///  QoS 1:           Published ──PUBACK──▶ (done)
 ///  QoS 2:  Saving ─▶ Published ──PUBREC──▶ Releasing ─▶ Released ──PUBCOMP──▶ Finished ─▶ (done)
-///  resumed:  Repeat ──window has room──▶ Published
+///  resumed:  Repeat ──window has room──▶ Published     Repeat ──PUBREC──▶ Releasing
 /// ```
 /// `Saving`, `Releasing` and `Finished` wait for the disk, and only in sessions that have one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -173,6 +173,11 @@ impl Inflight {
     /// PUBRECs [MQTT-4.6.0-4].
     pub(super) fn received(&mut self, at: usize) -> Option<&mut Exchange> {
         let mut exchange = self.exchanges.remove(at)?;
+        if exchange.progress == Progress::Repeat {
+            // It need not be repeated any more, and takes a place until PUBCOMP like any other.
+            self.repeats = self.repeats.saturating_sub(1);
+            self.taken = self.taken.saturating_add(1);
+        }
         exchange.message = None;
         self.exchanges.push_back(exchange);
         self.exchanges.back_mut()

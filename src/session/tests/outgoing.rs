@@ -155,6 +155,31 @@ fn mqtt_3_3_4_9_repeats_stay_within_a_smaller_window_too() {
 }
 
 #[test]
+fn mqtt_4_3_3_6_a_pubrec_before_the_repeat_ends_the_repeating() {
+    let outgoing = (1..=3).map(|n| saved_out(n, u64::from(n), QOS[2], OutState::Published)).collect();
+    let opening = resumed(Saved { outgoing, ..Saved::default() });
+    let mut bench = Bench::new(Opening { receive_maximum: 1, ..opening });
+    bench.effects();
+    // One that ends the exchange, and one that goes on with it.
+    bench.ack(Packet::PubRec, 1, ReasonCode::UnspecifiedError);
+    assert_eq!(bench.effects(), [save(Change::Done { ticket: Ticket(1) }, None)]);
+    assert_eq!(bench.publishes(), [(0x3C, 2, b"2".to_vec())]);
+    bench.ack(Packet::PubRec, 3, ReasonCode::Success);
+    assert_eq!(bench.effects(), [save(Change::Received { ticket: Ticket(3) }, Some(Owed::Release(id(3))))]);
+    bench.durable(Owed::Release(id(3)));
+    assert_eq!(bench.bytes(), [0x62, 2, 0, 3]);
+    bench.ack(Packet::PubComp, 3, ReasonCode::Success);
+    assert_eq!(bench.effects(), [save(Change::Done { ticket: Ticket(3) }, Some(Owed::Finish(id(3))))]);
+    bench.durable(Owed::Finish(id(3)));
+    bench.page(Page { messages: Vec::new(), complete_up_to: Some(Ticket(9)) });
+    assert!(bench.bytes().is_empty(), "nothing is left to be repeated, and the window is full");
+    bench.deliver(&message("t", b"10", QOS[1], None), 10, QOS[1]);
+    assert!(bench.bytes().is_empty(), "2 still takes the only place");
+    bench.ack(Packet::PubRec, 2, ReasonCode::UnspecifiedError);
+    assert_eq!(bench.publishes(), [(0x32, 4, b"10".to_vec())]);
+}
+
+#[test]
 fn mqtt_2_2_1_4_identifiers_in_use_are_passed_over() {
     let mut bench = Bench::with(opening(V3_1_1), Limits { inflight_max: 3, ..Limits::default() });
     for round in 0..70_000_u32 {
