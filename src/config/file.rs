@@ -272,7 +272,9 @@ pub const SETTINGS: &[Setting] = &[
         (256, 1 << 20),
         8192,
         "bytes",
-        "Largest packet taken from a client that is not authenticated yet.",
+        "Largest packet taken from a client that is not authenticated yet. A CONNECT beyond it is refused, whatever makes it \
+         large: a will, User Properties, a password, or a Client Identifier, of which MQTT allows 65,535 bytes. To take every \
+         Client Identifier and a will beside it, set 256 KiB.",
     )),
     limit(
         "limits.receive_maximum",
