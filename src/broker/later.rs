@@ -24,6 +24,8 @@ pub enum Due {
     Will {
         /// Whose it was.
         seat: Arc<Seat>,
+        /// The user it belongs to, to be asked again what he may do; `None` = anonymous.
+        owner: Option<Arc<str>>,
         /// The will.
         will: Will,
     },
@@ -42,10 +44,13 @@ impl Due {
     }
 }
 
+/// A will, and the user it belongs to.
+pub type Owned = (Option<Arc<str>>, Will);
+
 /// What is put down for one session.
 #[derive(Debug, Default)]
 struct Planned {
-    will: Option<(Moment, Arc<Seat>, Will)>,
+    will: Option<(Moment, Arc<Seat>, Owned)>,
     ends: Option<(Moment, Arc<Seat>)>,
 }
 
@@ -96,7 +101,7 @@ impl Later {
         let session = due.seat().session;
         let planned = plans.by_session.entry(session).or_default();
         match due {
-            Due::Will { seat, will } => planned.will = Some((at, seat, will)),
+            Due::Will { seat, owner, will } => planned.will = Some((at, seat, (owner, will))),
             Due::SessionEnds { seat } => planned.ends = Some((at, seat)),
         }
         plans.heap.push(Reverse((at, session)));
@@ -110,7 +115,7 @@ impl Later {
     }
 
     /// The session is ended now: nothing is planned for it any more; a will that was still to come is handed out.
-    pub fn ended(&self, session: SessionId) -> Option<Will> {
+    pub fn ended(&self, session: SessionId) -> Option<Owned> {
         let planned = self.plans.lock().by_session.remove(&session)?;
         planned.will.map(|(_, _, will)| will)
     }
@@ -137,8 +142,8 @@ impl Later {
             }
             plans.heap.pop();
             let Some(planned) = plans.by_session.get_mut(&session) else { continue };
-            if let Some((_, seat, will)) = planned.will.take_if(|(at, ..)| *at <= now) {
-                found.push(Due::Will { seat, will });
+            if let Some((_, seat, (owner, will))) = planned.will.take_if(|(at, ..)| *at <= now) {
+                found.push(Due::Will { seat, owner, will });
             }
             if let Some((_, seat)) = planned.ends.take_if(|(at, _)| *at <= now) {
                 found.push(Due::SessionEnds { seat });
@@ -188,7 +193,7 @@ mod tests {
     fn mqtt_3_1_2_8_the_will_comes_at_its_delay_and_the_end_at_its_own_time() {
         let later = Later::new();
         later.add(at(5_000), Due::SessionEnds { seat: seat(1) });
-        later.add(at(2_000), Due::Will { seat: seat(1), will: will() });
+        later.add(at(2_000), Due::Will { seat: seat(1), owner: None, will: will() });
         assert_eq!(later.next_deadline(), Some(at(2_000)));
         assert!(later.due(at(1_999)).is_empty());
         assert!(matches!(later.due(at(2_000))[..], [Due::Will { .. }]));
@@ -199,7 +204,7 @@ mod tests {
     #[test]
     fn mqtt_3_1_3_9_a_client_that_returns_calls_everything_off() {
         let later = Later::new();
-        later.add(at(10), Due::Will { seat: seat(1), will: will() });
+        later.add(at(10), Due::Will { seat: seat(1), owner: None, will: will() });
         later.add(at(20), Due::SessionEnds { seat: seat(1) });
         later.returned(SessionId(1));
         later.add(at(40), Due::SessionEnds { seat: seat(1) });
@@ -210,7 +215,7 @@ mod tests {
     #[test]
     fn a_session_that_ends_early_hands_its_will_out_once() {
         let later = Later::new();
-        later.add(at(10), Due::Will { seat: seat(1), will: will() });
+        later.add(at(10), Due::Will { seat: seat(1), owner: None, will: will() });
         assert!(later.ended(SessionId(1)).is_some());
         assert!(later.ended(SessionId(1)).is_none());
         assert!(later.due(at(10)).is_empty());
@@ -222,7 +227,7 @@ mod tests {
         later.add(at(7_000), Due::SessionEnds { seat: seat(9) });
         for n in 0..10_000 {
             later.add(at(1_000_000 + n), Due::SessionEnds { seat: seat(1 + n % 5) });
-            later.add(at(1_000_000 + n), Due::Will { seat: seat(1 + n % 5), will: will() });
+            later.add(at(1_000_000 + n), Due::Will { seat: seat(1 + n % 5), owner: None, will: will() });
             later.returned(SessionId(1 + n % 5));
         }
         assert!(later.plans.lock().heap.len() < 100);

@@ -27,11 +27,11 @@ impl Broker {
         let sessions = found.sessions.len();
         let mut wills: HashMap<_, _> = found.wills.into_iter().collect();
         for (record, subscriptions, ends_wall_ms) in found.sessions {
-            let will = wills.remove(&record.session);
+            let (will, owner) = (wills.remove(&record.session), record.owner.clone());
             let seat = self.recover_session(record, &subscriptions, ends_wall_ms, now);
             if let Some(LaterWill { will, due_wall_ms }) = will {
                 let at = now.moment.plus_ms(due_wall_ms.saturating_sub(now.wall_ms));
-                self.later.add(at, Due::Will { seat, will });
+                self.later.add(at, Due::Will { seat, owner, will });
             }
         }
         sessions

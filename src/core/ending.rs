@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use super::client::{Client, Stage};
 use super::{Core, Mail};
-use crate::broker::later::Due;
+use crate::broker::later::{Due, Owned};
 use crate::broker::seat::{Address, Seat};
 use crate::clock::Moment;
-use crate::identity::Origin;
+use crate::identity::{Identity, Origin};
 use crate::message::{Message, Parts};
 use crate::metrics::{Closed, Dropped, Metric};
 use crate::mqtt::{Outgoing, ReasonCode, Will, outgoing};
@@ -105,7 +105,8 @@ impl Core {
             let edits = changes.into_iter().map(|change| Record::Edit(seat.session, change));
             broker.append(edits.chain([Record::Leave { session: seat.session, ends_wall_ms }]).collect());
             // Before the seat is free: whoever takes it calls off what was planned, and cannot do so too early.
-            self.plan_ending(seat, will, ends);
+            let owner = self.clients.get(slot).and_then(|client| client.user.clone());
+            self.plan_ending(seat, will.map(|will| (owner, will)), ends);
             broker.directory.leave(seat, address, true);
         } else {
             broker.forget_subscriptions(seat, farewell.subscriptions.iter().map(|filter| &**filter));
@@ -129,19 +130,19 @@ impl Core {
     }
 
     /// A session lives on without a connection: its end, and its will if that is delayed, are put down for later.
-    fn plan_ending(&mut self, seat: &Arc<Seat>, will: Option<Will>, ends: Option<Moment>) {
+    fn plan_ending(&mut self, seat: &Arc<Seat>, will: Option<Owned>, ends: Option<Moment>) {
         let broker = Arc::clone(&self.shared.broker);
         match will {
-            Some(will) if will.delay_s > 0 => {
+            Some((owner, will)) if will.delay_s > 0 => {
                 // At its delay or at the session's end, whichever comes first [MQTT-3.1.2-8].
                 let delayed = self.not_before(will.delay_s);
                 let at = ends.map_or(delayed, |ends| ends.min(delayed));
                 let due_wall_ms = self.now.wall_ms + at.ms_since(self.now.moment);
                 let later = Box::new(LaterWill { will: will.clone(), due_wall_ms });
                 broker.append(vec![Record::Will { session: seat.session, will: later }]);
-                broker.later.add(at, Due::Will { seat: Arc::clone(seat), will });
+                broker.later.add(at, Due::Will { seat: Arc::clone(seat), owner, will });
             }
-            Some(will) => self.publish_will(will, seat.origin),
+            Some((_, will)) => self.publish_will(will, seat.origin),
             None => {}
         }
         if let Some(ends) = ends {
@@ -156,7 +157,7 @@ impl Core {
     pub(super) fn drop_session(&mut self, seat: &Arc<Seat>) {
         let broker = Arc::clone(&self.shared.broker);
         if let Some(will) = broker.later.ended(seat.session) {
-            self.publish_will(will, seat.origin);
+            self.publish_delayed(will, seat, Vec::new());
         }
         broker.end_session(Arc::clone(seat));
     }
@@ -168,9 +169,9 @@ impl Core {
         broker.append(expired.map(|topic| Record::Expired(topic, self.now.moment)).collect());
         for due in broker.later.due(self.now.moment) {
             match due {
-                Due::Will { seat, will } => {
+                Due::Will { seat, owner, will } => {
                     let gone = if seat.is_durable() { vec![Record::NoWill(seat.session)] } else { Vec::new() };
-                    self.publish_will_and(will, seat.origin, gone);
+                    self.publish_delayed((owner, will), &seat, gone);
                 }
                 // A client that is just coming back has the seat, or finds it closed and begins anew.
                 Due::SessionEnds { seat } => {
@@ -183,6 +184,20 @@ impl Core {
         if self.now.moment >= self.sys_due {
             self.publish_sys();
         }
+    }
+
+    /// A will whose client is long gone: what counts is what its user may do now, not what he was allowed then.
+    fn publish_delayed(&mut self, (owner, will): Owned, seat: &Seat, records: Vec<Record>) {
+        let may = self.shared.auth.as_ref().map(|auth| {
+            // As for those that are connected: rules for anonymous clients know no Client Identifier.
+            let client = owner.as_ref().map_or("", |_| seat.client.as_str());
+            auth.permissions(&Identity { user: owner.clone() }, client)
+        });
+        if may.is_none_or(|may| may_publish(&will.topic, &may)) {
+            return self.publish_will_and(will, seat.origin, records);
+        }
+        self.count_dropped(Dropped::PublishNotAuthorized, 1);
+        self.shared.broker.append(records);
     }
 
     pub(super) fn publish_will(&mut self, will: Will, origin: Origin) {

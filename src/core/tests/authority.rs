@@ -42,3 +42,39 @@ fn rules_that_change_while_a_client_comes_in_count_for_it() {
     bench.settle(&[&line]);
     assert_eq!(line.read().last(), Some(&0x87));
 }
+
+/// The ACL file is this one from now on.
+fn reload(bench: &Bench, acl: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let acl_file = folder.path().join("acl");
+    std::fs::write(&acl_file, acl).unwrap();
+    let files = Files::read(&AuthOptions { password_file: None, acl_file: Some(acl_file) }).unwrap();
+    bench.shared.auth.as_ref().unwrap().replace(files);
+}
+
+#[test]
+fn a_delayed_will_is_judged_by_the_rules_in_force_when_it_is_published() {
+    let mut bench = Bench::plain();
+    let mut watcher = bench.open(0, "watcher", 0);
+    watcher.send(&subscribe("#", 0));
+    bench.settle(&[&watcher]);
+    watcher.read();
+    let delayed = |topic: &str| [&[5, 0x18, 0, 0, 0, 10][..], &field(topic), &field("last")].concat();
+    // One whose time comes, and one whose session is dropped before it has.
+    for (client, topic) in [("c1", "w/1"), ("c2", "w/2"), ("c3", "still")] {
+        let mut line = bench.connect_over(1, Layers::Plain);
+        line.send(&connect(client, WILL, 600, &delayed(topic)));
+        bench.settle(&[&line]);
+        bench.vanish(line);
+    }
+    reload(&bench, "anonymous\nallow both still\n");
+    let mut line = bench.connect_over(1, Layers::Plain);
+    line.send(&connect("c2", 2, 0, &[]));
+    bench.settle(&[&line]);
+    bench.now_ms += 20_000;
+    bench.settle(&[&watcher]);
+    assert_eq!(bench.count(Metric::WillsPublished), 1, "the third");
+    assert_eq!(bench.count(Metric::MessagesDropped(Dropped::PublishNotAuthorized)), 2);
+    let stored = bench.store.recover();
+    assert_eq!((stored.wills.len(), stored.retained.len()), (0, 1));
+}

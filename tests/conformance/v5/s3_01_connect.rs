@@ -517,6 +517,13 @@ fn mqtt_3_1_4_3_of_many_clients_with_one_identifier_one_stays() {
     assert_eq!(clients.iter_mut().filter_map(|client| receives(client).then_some(())).count(), 1);
 }
 
+/// [MQTT-3.1.3-4] The longest Client Identifier is taken where strangers may send so much.
+#[test]
+fn mqtt_3_1_3_4_a_client_identifier_of_65_535_bytes_is_taken_where_a_connect_may_be_so_large() {
+    let broker = broker::with("[limits]\npreauth_bytes_max = 262144\n");
+    Connect::new(V5, "x".repeat(65_535)).open_at(broker.addr("mqtt")).leave();
+}
+
 /// [MQTT-3.1.4-1] [MQTT-3.2.2-15] Who is not known yet is not given room for a large packet.
 #[test]
 fn mqtt_3_1_4_1_a_connect_larger_than_strangers_may_send_lets_nobody_in() {
