@@ -45,7 +45,11 @@ impl Core {
             Some(receipt) => {
                 self.owe(slot, Pending { ticket, owed: Owed::Accepted { receipt, reason }, bytes, held });
             }
-            None => self.orphans.extend(held.map(|held| *held)),
+            // A retained message. It waits for the store like any other, so it counts like any other in what is waited for.
+            None if ticket > self.shared.broker.store.durable() => {
+                self.owe(slot, Pending { ticket, owed: Owed::Nothing, bytes, held });
+            }
+            None => {}
         }
     }
 

@@ -189,6 +189,8 @@ pub enum Owed {
     Release(PacketId),
     /// Nothing to send: the end of an outgoing QoS 2 exchange is saved.
     Finish(PacketId),
+    /// Nothing to send: a retained message of QoS 0 is stored. It is owed so that its publisher is read no faster than that.
+    Nothing,
 }
 
 /// Why a message was not delivered to this client. Each has a counter.

@@ -230,6 +230,7 @@ impl Session {
                 self.finish_saved(packet_id);
                 self.pump(Turn { may, now }, desk);
             }
+            Owed::Nothing => {}
         }
     }
 
@@ -244,6 +245,8 @@ impl Session {
                 self.acknowledge(receipt, ReasonCode::QuotaExceeded, desk);
                 Ok(())
             }
+            // At most once.
+            Owed::Nothing => Ok(()),
             _ => Err(Ending::ByServer(ReasonCode::QuotaExceeded)),
         }
     }

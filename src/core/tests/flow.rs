@@ -186,40 +186,65 @@ fn what_is_written_is_counted() {
     );
 }
 
+/// PUBLISH of 3.1.1 with this first byte and 64 KiB of payload. A Remaining Length of 64 KiB has three bytes.
+fn large(first: u8, id: u16) -> Vec<u8> {
+    let id = if first & 6 == 0 { [b'x'; 2] } else { id.to_be_bytes() };
+    [&[first, 0x80, 0x80, 4][..], &[0, 1, b't'], &id, &[0; 65_531]].concat()
+}
+
 #[test]
 fn a_publisher_is_read_only_as_fast_as_the_store_takes_its_bytes() {
-    let mut bench = Bench::new(Memory::manual(Bounds::default()), Limits::default(), 1 << 20);
-    let mut line = bench.connect_over(0, Layers::Plain);
-    line.send(&[0x10, 13, 0, 4, b'M', b'Q', b'T', b'T', 4, 2, 0, 0, 0, 1, b'c']);
-    bench.settle(&[&line]);
-    assert_eq!(line.read(), [0x20, 2, 0, 0]);
-    // Retained, so that the store has something to do. A Remaining Length of 64 KiB has three bytes.
-    let publication = |id: u16| {
-        let body = [&[0, 1, b't'][..], &id.to_be_bytes(), &vec![0; 65_531]].concat();
-        [&[0x33, 0x80, 0x80, 4][..], &body].concat()
-    };
-    let received = Metric::Packets(PacketKind::Publish, Direction::Received);
-    for id in 1..=200 {
-        if line.far.writable() {
-            let bytes = publication(id);
-            let mut rest = &bytes[..];
-            for _ in 0..4 {
-                let count = line.far.write(rest).unwrap_or(0);
-                rest = &rest[count..];
-                bench.turn(0, &[&line]);
-            }
-            if !rest.is_empty() {
-                break;
+    // Retained, so that the store has something to do; at QoS 0 nobody waits for an answer.
+    for first in [0x33, 0x31] {
+        let mut bench = Bench::new(Memory::manual(Bounds::default()), Limits::default(), 1 << 20);
+        let mut line = bench.connect_over(0, Layers::Plain);
+        line.send(&connect_v3("c"));
+        bench.settle(&[&line]);
+        assert_eq!(line.read(), [0x20, 2, 0, 0]);
+        let received = Metric::Packets(PacketKind::Publish, Direction::Received);
+        for id in 1..=200 {
+            if line.far.writable() {
+                let bytes = large(first, id);
+                let mut rest = &bytes[..];
+                for _ in 0..4 {
+                    let count = line.far.write(rest).unwrap_or(0);
+                    rest = &rest[count..];
+                    bench.turn(0, &[&line]);
+                }
+                if !rest.is_empty() {
+                    break;
+                }
             }
         }
+        let taken = bench.count(received);
+        assert!((60..80).contains(&taken), "{taken} times 64 KiB");
+        bench.settle(&[&line]);
+        for _ in 0..40 {
+            bench.turn(0, &[&line]);
+        }
+        assert!(bench.count(received) > taken, "and goes on");
     }
-    let taken = bench.count(received);
-    assert!((60..80).contains(&taken), "{taken} times 64 KiB");
-    bench.settle(&[&line]);
+}
+
+#[test]
+fn small_retained_messages_of_qos_0_are_taken_as_fast_as_the_store_takes_them_and_one_it_refuses_closes_nobody() {
+    let mut bench = Bench::new(Memory::manual(Bounds::default()), Limits::default(), 1 << 20);
+    let mut line = bench.open(0, "c", 0);
+    let total = 10_000;
+    line.send(&publish(0x31, "t", "x").repeat(total));
+    bench.store.fail_next();
     for _ in 0..40 {
         bench.turn(0, &[&line]);
     }
-    assert!(bench.count(received) > taken, "and goes on");
+    let received = Metric::Packets(PacketKind::Publish, Direction::Received);
+    assert!((4096..4200).contains(&bench.count(received)), "{} and nothing was committed", bench.count(received));
+    for _ in 0..10 {
+        bench.settle(&[&line]);
+    }
+    assert_eq!(bench.count(received), total as u64);
+    line.send(&[0xC0, 0]);
+    bench.settle(&[&line]);
+    assert_eq!(line.read(), [0xD0, 0]);
 }
 
 #[test]
