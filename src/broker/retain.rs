@@ -195,6 +195,13 @@ impl Retained {
         std::mem::take(&mut *self.expired.lock())
     }
 
+    /// Whether `message` is still the retained message of its topic.
+    pub fn is_current(&self, message: &Arc<Message>) -> bool {
+        let topic = message.topic();
+        let shard = if topic.starts_with(RESERVED) { &self.own.0 } else { self.shard(topic) };
+        shard.read().value(topic).is_some_and(|there| Arc::ptr_eq(there, message))
+    }
+
     /// Forgets the retained message of `topic` [MQTT-3.3.1-6]. Whether there was one, expired or not.
     pub fn clear(&self, topic: &str) -> bool {
         let gone = self.shard(topic).write().remove(topic);

@@ -118,8 +118,11 @@ impl Core {
             if client.pending.front().is_none_or(|pending| pending.ticket > durable) {
                 return;
             }
-            if let Some(pending) = client.pending.pop_front() {
+            if let Some(mut pending) = client.pending.pop_front() {
                 client.pending_bytes -= pending.bytes;
+                if let Owed::Subscribed { taken, .. } = &mut pending.owed {
+                    taken.iter_mut().for_each(|taken| self.leave_out_overtaken(taken));
+                }
                 self.settle(slot, pending);
             }
         }
@@ -155,7 +158,8 @@ impl Core {
         search: &mut Budget,
         records: &mut Vec<Record>,
     ) -> Taken {
-        let refused = |code| Taken { code, subscription: None, new: false, retained: Vec::new() };
+        let refused =
+            |code| Taken { code, subscription: None, new: false, retained: Vec::new(), overtaken: Vec::new() };
         let options = match wanted.verdict {
             Ok(options) => options,
             Err(code) => return refused(code),
@@ -181,7 +185,15 @@ impl Core {
             QoS::AtLeastOnce => ReasonCode::GrantedQoS1,
             QoS::ExactlyOnce => ReasonCode::GrantedQoS2,
         };
-        Taken { code, subscription: Some((added.filter, options)), new: added.new, retained }
+        Taken { code, subscription: Some((added.filter, options)), new: added.new, retained, overtaken: Vec::new() }
+    }
+
+    /// A SUBACK has waited for the store, and nothing that was published meanwhile waited with it: a retained message whose place
+    /// was taken is older than what the client has.
+    fn leave_out_overtaken(&self, taken: &mut Taken) {
+        let retained = &self.shared.broker.retained;
+        let overtaken = taken.retained.extract_if(.., |(message, _)| !retained.is_current(message));
+        taken.overtaken.extend(overtaken.map(|(_, ticket)| ticket));
     }
 
     /// What is beyond the search's budget counts as one message: to count all would cost what the budget saves.

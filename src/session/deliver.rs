@@ -59,7 +59,13 @@ impl Session {
 
     /// Retained messages go out behind their SUBACK, or wait like any others.
     pub(super) fn deliver_retained(&mut self, taken: Taken, may: &Permissions, now: Now, desk: &mut Desk<'_>) {
-        self.retained_owed = self.retained_owed.saturating_sub(taken.retained.len());
+        self.retained_owed = self.retained_owed.saturating_sub(taken.retained.len() + taken.overtaken.len());
+        for ticket in taken.overtaken {
+            // What a page brought, or will bring, stands in its place before the other one.
+            if self.feed.is_unseen(ticket) {
+                self.save_done(ticket, desk);
+            }
+        }
         let Some((_, options)) = taken.subscription else { return };
         for (message, ticket) in taken.retained {
             let waiting = Waiting {

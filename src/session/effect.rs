@@ -155,6 +155,9 @@ pub struct Taken {
     pub new: bool,
     /// Retained messages to send behind the SUBACK, with the ticket of each (NONE where the session keeps it itself).
     pub retained: Vec<(Arc<Message>, Ticket)>,
+    /// Tickets of those that were left out because another message took their topic's place while the SUBACK waited: that one was
+    /// delivered as a new message, and what came before it must not come behind it.
+    pub overtaken: Vec<Ticket>,
 }
 
 /// An answer that waits for its turn.

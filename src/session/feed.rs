@@ -120,6 +120,11 @@ impl Feed {
             }
     }
 
+    /// Whether a message in this place of the store's queue is not here, was not here before, and will not come by a page.
+    pub(super) fn is_unseen(&self, ticket: Ticket) -> bool {
+        matches!(self.source, Source::Live { floor } if ticket > floor)
+    }
+
     /// A message came by mail and cannot be sent at once.
     pub(super) fn offer(&mut self, waiting: Waiting, bounds: Bounds) -> Offered {
         let size = waiting.message.bytes();

@@ -3,6 +3,7 @@
 mod authority;
 mod flow;
 mod full;
+mod order;
 mod panics;
 mod seats;
 

@@ -220,6 +220,7 @@ fn what_a_session_has_already_takes_no_room_and_a_packet_may_name_it_only_so_oft
         subscription: Some((filter.into(), options)),
         new: true,
         retained: Vec::new(),
+        overtaken: Vec::new(),
     };
     bench.session.handle_subscribed(id(1), vec![taken("b"), taken("a")]);
     for (filters, granted) in [
@@ -253,7 +254,8 @@ fn mqtt_3_8_4_1_the_suback_goes_out_before_the_retained_messages() {
     let options = Options { qos: QOS[1], no_local: false, retain_as_published: false, subscription_id: None };
     let retained =
         vec![(message("t", b"r", QOS[2], None), Ticket::NONE), (message("t", b"s", QOS[0], None), Ticket::NONE)];
-    let taken = Taken { code: ReasonCode::GrantedQoS1, subscription: Some(("t".into(), options)), new: true, retained };
+    let (subscription, overtaken) = (Some(("t".into(), options)), Vec::new());
+    let taken = Taken { code: ReasonCode::GrantedQoS1, subscription, new: true, retained, overtaken };
     let owed = bench.session.handle_subscribed(id(4), vec![taken]);
     bench.durable(owed);
     let bytes = bench.bytes();
@@ -266,7 +268,8 @@ fn a_filter_is_remembered_once_and_forgotten() {
     let mut bench = Bench::new(opening(V5));
     let options = Options { qos: QOS[0], no_local: false, retain_as_published: false, subscription_id: None };
     let taken = |new| {
-        vec![Taken { code: ReasonCode::Success, subscription: Some(("t".into(), options)), new, retained: Vec::new() }]
+        let (retained, overtaken) = (Vec::new(), Vec::new());
+        vec![Taken { code: ReasonCode::Success, subscription: Some(("t".into(), options)), new, retained, overtaken }]
     };
     for new in [true, false] {
         let owed = bench.session.handle_subscribed(id(1), taken(new));
