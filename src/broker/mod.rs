@@ -14,6 +14,7 @@ pub mod index;
 pub mod later;
 pub mod plan;
 pub mod recover;
+pub mod repair;
 pub mod retain;
 pub mod route;
 pub mod seat;
@@ -37,6 +38,8 @@ pub struct Broker {
     pub directory: directory::Directory,
     /// Delayed wills and session expiry.
     pub later: later::Later,
+    /// What the store refused, to be brought in order.
+    pub repairs: repair::Repairs,
     /// What must outlive a connection or the process.
     pub store: Arc<dyn Store>,
 }
@@ -49,20 +52,6 @@ impl Broker {
                 self.index.unsubscribe(&filter, seat);
             }
         }
-    }
-
-    /// Ends a durable session that has no connection: its subscriptions, its queue, its name. The name is free at once,
-    /// the rest as soon as the store has said what the subscriptions were.
-    pub fn end_session(self: &Arc<Self>, seat: Arc<seat::Seat>) {
-        self.directory.remove(&seat);
-        let (broker, session) = (Arc::clone(self), seat.session);
-        self.store.load(
-            session,
-            Box::new(move |saved| {
-                broker.forget_subscriptions(&seat, saved.subscriptions.iter().map(|s| &*s.filter));
-                broker.store.append(vec![Record::End(session)]);
-            }),
-        );
     }
 
     /// Appends records if there are any.

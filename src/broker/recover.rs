@@ -60,7 +60,7 @@ impl Broker {
         }
         let is_newest = |(record, ..): &Found| newest.get(&record.client) == Some(&record.session);
         let older = sessions.extract_if(.., |found| !is_newest(found));
-        self.append(older.map(|(record, ..)| Record::End(record.session)).collect());
+        older.for_each(|(record, ..)| self.append_end(record.session));
     }
 
     fn recover_session(
@@ -99,6 +99,7 @@ mod tests {
     use crate::broker::index::Index;
     use crate::broker::later::Later;
     use crate::broker::plan::Plan;
+    use crate::broker::repair::Repairs;
     use crate::broker::retain::Retained;
     use crate::broker::route::Routing;
     use crate::broker::seat::Address;
@@ -122,6 +123,7 @@ mod tests {
             retained: Retained::default(),
             directory: Directory::new(),
             later: Later::new(),
+            repairs: Repairs::default(),
             store: Arc::new(store),
         }
     }

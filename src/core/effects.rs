@@ -28,7 +28,7 @@ impl Core {
                 Effect::Owe(owed) => self.owe(slot, Pending::new(Ticket::NONE, owed)),
                 Effect::Save { change, then } => self.save(slot, change, then),
                 Effect::Subscribe { packet_id, wanted } => self.subscribe(slot, packet_id, wanted),
-                Effect::Unsubscribe { packet_id, filters } => self.unsubscribe(slot, packet_id, &filters),
+                Effect::Unsubscribe { packet_id, filters } => self.unsubscribe(slot, packet_id, filters),
                 Effect::ReadQueue { after, max } => self.read_queue(slot, after, max),
                 Effect::Reauthenticate(auth) => self.reauthenticate(slot, auth),
                 Effect::Dropped(reason) => self.count_dropped(reason.into(), 1),
@@ -72,7 +72,7 @@ impl Core {
             self.deliver_held(*held);
         }
         if self.shared.broker.store.failed(pending.ticket) {
-            return self.decide(slot, |session, _, now, desk| session.handle_failed(pending.owed, now, desk));
+            return self.fail(slot, pending.owed);
         }
         self.with_session(slot, |session, may, now, desk| session.handle_durable(pending.owed, may, now, desk));
     }
@@ -232,11 +232,11 @@ impl Core {
         last
     }
 
-    fn unsubscribe(&mut self, slot: u32, packet_id: PacketId, filters: &[Box<str>]) {
+    fn unsubscribe(&mut self, slot: u32, packet_id: PacketId, filters: Vec<Box<str>>) {
         let Some(seat) = self.seat(slot) else { return };
         let mut records = Vec::new();
         let mut codes = Vec::with_capacity(filters.len());
-        for text in filters {
+        for text in &filters {
             let there = TopicFilter::parse(text, usize::MAX)
                 .is_ok_and(|filter| self.shared.broker.index.unsubscribe(&filter, &seat));
             // Whether or not it is there: the store may have refused to forget it before.

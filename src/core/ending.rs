@@ -11,12 +11,14 @@ use crate::identity::{Identity, Origin};
 use crate::message::{Message, Parts};
 use crate::metrics::{Closed, Dropped, Metric};
 use crate::mqtt::{Outgoing, ReasonCode, Will, outgoing};
-use crate::session::{Change, Ending, Farewell, may_publish};
+use crate::session::{Change, Ending, Farewell, Owed, may_publish};
 use crate::store::Record;
 use crate::store::record::LaterWill;
 
 /// How long a closing connection is read and its bytes thrown away, so that the last packet is not wiped out by a reset.
 const LINGER_MS: u64 = 2_000;
+/// What the store refused is tried again this often.
+const REPAIR_MS: u64 = 200;
 
 impl Core {
     /// Ends a connection at whatever stage it is.
@@ -58,6 +60,12 @@ impl Core {
         }
     }
 
+    /// The store refused an edit of these subscriptions, and the connection ends for it.
+    pub(super) fn fail(&mut self, slot: u32, owed: Owed) {
+        self.doubtful = edited(&owed);
+        self.decide(slot, |session, _, now, desk| session.handle_failed(owed, now, desk));
+    }
+
     /// Ends the session of a connection, which is then closing.
     fn end_session(&mut self, slot: u32, how: &Ending) {
         let Some(client) = self.clients.get_mut(slot) else { return };
@@ -75,6 +83,8 @@ impl Core {
             self.count_behind(slot, before);
         }
         let Some(client) = self.clients.get_mut(slot) else { return };
+        let edits = client.pending.iter().flat_map(|pending| edited(&pending.owed));
+        self.doubtful.extend(edits);
         // What it was owed can no longer be said; a QoS 2 message that waits for its commit is still delivered.
         let held = client.pending.drain(..).filter_map(|pending| pending.held).map(|held| *held);
         self.orphans.extend(held);
@@ -84,6 +94,7 @@ impl Core {
         if let Some(seat) = client.seat.take() {
             self.settle_session(slot, &seat, farewell, may_publish_will);
         }
+        self.doubtful.clear();
     }
 
     /// What becomes of the session, its will and its seat.
@@ -104,6 +115,7 @@ impl Core {
             changes.push(Change::Expiry { expiry_s: farewell.session_expiry_s });
             let edits = changes.into_iter().map(|change| Record::Edit(seat.session, change));
             broker.append(edits.chain([Record::Leave { session: seat.session, ends_wall_ms }]).collect());
+            broker.doubt(seat, std::mem::take(&mut self.doubtful));
             // Before the seat is free: whoever takes it calls off what was planned, and cannot do so too early.
             let owner = self.clients.get(slot).and_then(|client| client.user.clone());
             self.plan_ending(seat, will.map(|will| (owner, will)), ends);
@@ -111,7 +123,7 @@ impl Core {
         } else {
             broker.forget_subscriptions(seat, farewell.subscriptions.iter().map(|filter| &**filter));
             if seat.is_durable() {
-                broker.append(vec![Record::End(seat.session)]);
+                broker.append_end(seat.session);
             }
             broker.directory.leave(seat, address, false);
             if let Some(will) = will {
@@ -180,6 +192,10 @@ impl Core {
                     }
                 }
             }
+        }
+        if broker.repairs.any() && self.now.moment >= self.repair_due {
+            self.repair_due = self.now.moment.plus_ms(REPAIR_MS);
+            broker.repair();
         }
         if self.now.moment >= self.sys_due {
             self.publish_sys();
@@ -321,5 +337,16 @@ impl Core {
                 _ => {}
             }
         }
+    }
+}
+
+/// The subscriptions whose edit an answer is about.
+fn edited(owed: &Owed) -> Vec<Arc<str>> {
+    match owed {
+        Owed::Subscribed { taken, .. } => {
+            taken.iter().filter_map(|taken| Some(Arc::clone(&taken.subscription.as_ref()?.0))).collect()
+        }
+        Owed::Unsubscribed { filters, .. } => filters.iter().map(|filter| Arc::from(&**filter)).collect(),
+        _ => Vec::new(),
     }
 }

@@ -157,6 +157,7 @@ impl Core {
             if self.shared.broker.store.failed(ticket) {
                 return self.refuse(slot, ReasonCode::ServerUnavailable, None);
             }
+            self.shared.broker.compare(&seat, &saved);
             let origin = seat.origin;
             self.open_session(slot, Claimed { client, origin, durable: true, saved: Some(saved) });
         }

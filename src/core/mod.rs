@@ -118,6 +118,9 @@ pub struct Core {
     spare_effects: Vec<Vec<Effect>>,
     shown: Moment,
     sys_due: Moment,
+    /// Filters of a SUBSCRIBE or UNSUBSCRIBE that the store has just refused, while the connection ends for it.
+    doubtful: Vec<Arc<str>>,
+    repair_due: Moment,
     /// How often rules or users have changed.
     reloads: u32,
 }
@@ -148,6 +151,8 @@ impl Core {
             spare_effects: Vec::new(),
             shown: now.moment,
             sys_due: now.moment,
+            doubtful: Vec::new(),
+            repair_due: now.moment,
             reloads: 0,
             shared,
         }
@@ -212,7 +217,8 @@ impl Core {
         let mut next = self.wheel.next();
         if self.id == 0 {
             let later = self.shared.broker.later.next_deadline();
-            next = [next, later, Some(self.sys_due)].into_iter().flatten().min();
+            let repair = self.shared.broker.repairs.any().then_some(self.repair_due);
+            next = [next, later, repair, Some(self.sys_due)].into_iter().flatten().min();
         }
         let show = (self.clients.len() > 0).then(|| self.shown.plus_ms(SHOW_MS));
         [next, show].into_iter().flatten().min()

@@ -7,6 +7,7 @@ use crate::broker::Broker;
 use crate::broker::directory::Directory;
 use crate::broker::index::Index;
 use crate::broker::later::Later;
+use crate::broker::repair::Repairs;
 use crate::broker::retain::{Limits, Retained};
 use crate::clock::{Moment, Now};
 use crate::config::{Config, StoreMode};
@@ -37,6 +38,7 @@ pub(super) fn broker(config: &Config, started: Instant) -> Result<Arc<Broker>, O
         retained: Retained::new(retained),
         directory: Directory::new(),
         later: Later::new(),
+        repairs: Repairs::default(),
         store,
     };
     let sessions = broker.recover(now);

@@ -181,6 +181,8 @@ pub enum Owed {
     Unsubscribed {
         /// Of the UNSUBSCRIBE.
         packet_id: PacketId,
+        /// The filters, as written.
+        filters: Vec<Box<str>>,
         /// Per filter.
         codes: Vec<ReasonCode>,
     },

@@ -220,7 +220,7 @@ impl Session {
                     self.deliver_retained(one, may, now, desk);
                 }
             }
-            Owed::Unsubscribed { packet_id, codes } => self.put(&Outgoing::UnsubAck { packet_id, codes }, desk),
+            Owed::Unsubscribed { packet_id, codes, .. } => self.put(&Outgoing::UnsubAck { packet_id, codes }, desk),
             Owed::Completed(packet_id) => {
                 self.put(&Outgoing::PubComp { packet_id, reason: ReasonCode::Success }, desk);
             }

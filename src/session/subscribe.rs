@@ -117,12 +117,12 @@ impl Session {
     }
 
     /// The broker ended these subscriptions (`codes` per filter): forgets them, and says what is owed.
-    pub fn handle_unsubscribed(&mut self, packet_id: PacketId, filters: &[Box<str>], codes: Vec<ReasonCode>) -> Owed {
-        for filter in filters {
+    pub fn handle_unsubscribed(&mut self, packet_id: PacketId, filters: Vec<Box<str>>, codes: Vec<ReasonCode>) -> Owed {
+        for filter in &filters {
             if let Ok(place) = self.place_of(filter) {
                 self.subscriptions.remove(place);
             }
         }
-        Owed::Unsubscribed { packet_id, codes }
+        Owed::Unsubscribed { packet_id, filters, codes }
     }
 }

@@ -8,6 +8,7 @@ use heraldmq::broker::Broker;
 use heraldmq::broker::directory::Directory;
 use heraldmq::broker::index::Index;
 use heraldmq::broker::later::Later;
+use heraldmq::broker::repair::Repairs;
 use heraldmq::broker::retain::Retained;
 use heraldmq::clock::{Moment, Now};
 use heraldmq::core::{Core, Door, Inbox, Ready, Shared};
@@ -103,6 +104,7 @@ fn shared(store: &Arc<Memory>, board: &Arc<Board>, now: Now) -> Arc<Shared> {
         retained: Retained::default(),
         directory: Directory::new(),
         later: Later::new(),
+        repairs: Repairs::default(),
         store: Arc::clone(store) as Arc<dyn Store>,
     });
     broker.recover(now);

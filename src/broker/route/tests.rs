@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::broker::{directory::Directory, index::Index, later::Later, retain::Retained};
+use crate::broker::{directory::Directory, index::Index, later::Later, repair::Repairs, retain::Retained};
 use crate::clock::Now;
 use crate::identity::{ClientId, Origin};
 use crate::message::Parts;
@@ -16,6 +16,7 @@ fn broker() -> Broker {
         retained: Retained::default(),
         directory: Directory::new(),
         later: Later::new(),
+        repairs: Repairs::default(),
         store: Arc::new(Memory::instant(Bounds::default())),
     }
 }

@@ -5,6 +5,7 @@ mod flow;
 mod full;
 mod order;
 mod panics;
+mod refused;
 mod seats;
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -14,6 +15,7 @@ use crate::auth::{Files, Options as AuthOptions};
 use crate::broker::directory::Directory;
 use crate::broker::index::Index;
 use crate::broker::later::Later;
+use crate::broker::repair::Repairs;
 use crate::broker::retain::Retained;
 use crate::net::{Pipe, pipe};
 use crate::session::Limits;
@@ -53,6 +55,7 @@ impl Bench {
             retained: Retained::default(),
             directory: Directory::new(),
             later: Later::new(),
+            repairs: Repairs::default(),
             store: seen,
         });
         let inboxes = (0..2).map(|_| Arc::new(Inbox::new(Wake::silent()))).collect();

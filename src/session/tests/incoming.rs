@@ -276,8 +276,9 @@ fn a_filter_is_remembered_once_and_forgotten() {
         bench.durable(owed);
     }
     assert_eq!(bench.session.subscriptions.len(), 1);
-    let owed = bench.session.handle_unsubscribed(id(2), &["t".into()], vec![ReasonCode::Success]);
-    assert_eq!(owed, Owed::Unsubscribed { packet_id: id(2), codes: vec![ReasonCode::Success] });
+    let owed = bench.session.handle_unsubscribed(id(2), vec!["t".into()], vec![ReasonCode::Success]);
+    let (filters, codes) = (vec!["t".into()], vec![ReasonCode::Success]);
+    assert_eq!(owed, Owed::Unsubscribed { packet_id: id(2), filters, codes });
     assert!(bench.session.subscriptions.is_empty());
 }
 

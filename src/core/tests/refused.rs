@@ -1,0 +1,171 @@
+//! A store that refuses what belongs to subscriptions and sessions: what is believed afterwards is what it has.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::*;
+use crate::identity::SessionId;
+use crate::session::{Page, Saved};
+use crate::store::{Record, Recovered};
+
+fn slow() -> Bench {
+    Bench::new(Memory::manual(Bounds::default()), Limits::default(), 1 << 16)
+}
+
+/// Time for what is tried again.
+fn later(bench: &mut Bench, lines: &[&Line]) {
+    bench.settle(lines);
+    bench.now_ms += 1_000;
+    bench.settle(lines);
+}
+
+fn unsubscribe(filter: &str) -> Vec<u8> {
+    packet(0xA2, &[&[0, 2, 0][..], &field(filter)].concat())
+}
+
+/// A client with one subscription, which asks for an edit that the store refuses.
+fn refused(edit: &[u8]) -> Bench {
+    let mut bench = slow();
+    let mut line = bench.open(1, "c", 600);
+    line.send(&subscribe("kept", 1));
+    bench.settle(&[&line]);
+    line.read();
+    bench.store.fail_next();
+    line.send(edit);
+    bench.settle(&[&line]);
+    assert_eq!(line.read()[..1], [0xE0], "there is nothing but to close");
+    bench.vanish(line);
+    bench
+}
+
+/// How many copies of a publication there are.
+fn copies(bench: &mut Bench, topic: &str) -> usize {
+    let mut publisher = bench.open(0, "p", 0);
+    publisher.send(&publish_as(0x32, 1, topic, "x"));
+    bench.settle(&[&publisher]);
+    let answer = publisher.read();
+    bench.vanish(publisher);
+    usize::from(answer[..] == [0x40, 2, 0, 1])
+}
+
+#[test]
+fn a_subscription_that_the_store_refused_is_none() {
+    let mut bench = refused(&subscribe("new", 1));
+    later(&mut bench, &[]);
+    assert_eq!(bench.shared.broker.index.subscriptions(), 1);
+    assert_eq!((copies(&mut bench, "new"), copies(&mut bench, "kept")), (0, 1));
+}
+
+#[test]
+fn a_subscription_whose_end_the_store_refused_is_there_when_its_client_comes_back_at_once() {
+    for waits in [true, false] {
+        let mut bench = refused(&unsubscribe("kept"));
+        if waits {
+            later(&mut bench, &[]);
+        }
+        let line = bench.open(0, "c", 600);
+        assert_eq!(bench.shared.broker.index.subscriptions(), 1, "{waits}");
+        assert_eq!(copies(&mut bench, "kept"), 1, "{waits}");
+        // What is tried again does not undo what the client does meanwhile.
+        let mut line = line;
+        line.send(&unsubscribe("kept"));
+        later(&mut bench, &[&line]);
+        assert_eq!(bench.shared.broker.index.subscriptions(), 0, "{waits}");
+    }
+}
+
+#[test]
+fn an_edit_whose_end_nobody_saw_is_as_the_store_has_it() {
+    let mut bench = slow();
+    let mut line = bench.open(1, "c", 600);
+    bench.store.fail_next();
+    line.send(&subscribe("lost", 1));
+    line.send(&subscribe("taken", 1));
+    bench.turn(1, &[&line]);
+    bench.vanish(line);
+    later(&mut bench, &[]);
+    assert_eq!(bench.shared.broker.index.subscriptions(), 1);
+    assert_eq!(copies(&mut bench, "taken"), 1);
+}
+
+#[test]
+fn a_session_whose_end_the_store_refused_is_ended_again() {
+    let mut bench = slow();
+    let line = bench.open(1, "c", 600);
+    bench.vanish(line);
+    bench.settle(&[]);
+    // Clean Start ends it; the record of that is the first to be appended.
+    let mut line = bench.connect_over(0, Layers::Plain);
+    bench.store.fail_next();
+    line.send(&connect("c", 2, 0, &[]));
+    later(&mut bench, &[&line]);
+    assert!(bench.store.recover().sessions.is_empty());
+}
+
+/// A store that leaves questions unanswered while it is told to.
+struct Silent {
+    store: Arc<Memory>,
+    says_nothing: AtomicBool,
+}
+
+impl Store for Silent {
+    fn append(&self, records: Vec<Record>) -> Ticket {
+        self.store.append(records)
+    }
+
+    fn durable(&self) -> Ticket {
+        self.store.durable()
+    }
+
+    fn failed(&self, ticket: Ticket) -> bool {
+        self.store.failed(ticket)
+    }
+
+    fn load(&self, session: SessionId, answer: Box<dyn FnOnce(Saved) + Send>) {
+        if !self.says_nothing.load(Ordering::Relaxed) {
+            self.store.load(session, answer);
+        }
+    }
+
+    fn read_queue(
+        &self,
+        session: SessionId,
+        after: Ticket,
+        max: usize,
+        now: Now,
+        answer: Box<dyn FnOnce(Page) + Send>,
+    ) {
+        self.store.read_queue(session, after, max, now, answer);
+    }
+
+    fn mode(&self) -> &'static str {
+        self.store.mode()
+    }
+
+    fn recover(&self) -> Recovered {
+        self.store.recover()
+    }
+
+    fn lost(&self) -> Lost {
+        self.store.lost()
+    }
+}
+
+#[test]
+fn a_session_that_ends_while_the_store_answers_nothing_leaves_nothing_once_it_does() {
+    let store = Arc::new(Memory::instant(Bounds::default()));
+    let seen = Arc::new(Silent { store: Arc::clone(&store), says_nothing: AtomicBool::new(false) });
+    let mut bench = Bench::over(Arc::clone(&seen) as Arc<dyn Store>, store, Limits::default(), 1 << 16);
+    let mut line = bench.open(1, "c", 600);
+    line.send(&subscribe("t", 1));
+    bench.settle(&[&line]);
+    bench.vanish(line);
+    seen.says_nothing.store(true, Ordering::Relaxed);
+    let mut line = bench.connect_over(0, Layers::Plain);
+    line.send(&connect("c", 2, 0, &[]));
+    later(&mut bench, &[&line]);
+    assert_eq!(bench.shared.broker.index.subscriptions(), 1);
+    seen.says_nothing.store(false, Ordering::Relaxed);
+    later(&mut bench, &[&line]);
+    assert_eq!(bench.shared.broker.index.subscriptions(), 0);
+    assert!(bench.store.recover().sessions.is_empty());
+}
