@@ -61,6 +61,9 @@ pub(super) struct Flags {
     pub(super) readable: bool,
     /// Whole packets were kept, because there was enough work for one turn: they come before what the socket holds.
     pub(super) unfinished: bool,
+    /// It was let in during this turn, and is not read on before the next: letters with what the same client published on another core
+    /// may be here and not opened yet [MQTT-4.6.0-6].
+    pub(super) fresh: bool,
     /// It is on the list to be read again without waiting for an edge.
     pub(super) listed: bool,
     /// The socket did not take everything: an edge will tell when it can.
@@ -195,7 +198,8 @@ impl Client {
         match &self.stage {
             Stage::Entering(entering) => matches!(entering.waits_for, WaitsFor::Client),
             Stage::Open(_) => {
-                self.pending.len() < PENDING_MAX
+                !self.flags.fresh
+                    && self.pending.len() < PENDING_MAX
                     && self.pending_bytes < PENDING_BYTES_MAX
                     && self.unsent_bytes() <= unsent_max
             }

@@ -94,6 +94,7 @@ impl Core {
             return;
         }
         self.durable = durable;
+        self.deliver_leaving(durable);
         for held in std::mem::take(&mut self.orphans) {
             if held.ticket <= durable { self.deliver_held(held) } else { self.orphans.push(held) }
         }

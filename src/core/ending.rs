@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::client::{Client, Stage};
+use super::leaving::Parting;
 use super::{Core, Mail};
 use crate::broker::later::{Due, Owned};
 use crate::broker::seat::{Address, Seat};
@@ -84,22 +85,23 @@ impl Core {
         }
         let Some(client) = self.clients.get_mut(slot) else { return };
         let edits = client.pending.iter().flat_map(|pending| edited(&pending.owed));
-        self.doubtful.extend(edits);
+        let mut doubtful = std::mem::take(&mut self.doubtful);
+        doubtful.extend(edits);
         // What it was owed can no longer be said; a QoS 2 message that waits for its commit is still delivered.
-        let held = client.pending.drain(..).filter_map(|pending| pending.held).map(|held| *held);
-        self.orphans.extend(held);
+        let held = client.pending.drain(..).filter_map(|pending| pending.held).map(|held| *held).collect();
         client.pending_bytes = 0;
         client.forget_kept();
         let may_publish_will = farewell.will.as_ref().is_none_or(|will| may_publish(&will.topic, &client.may));
-        if let Some(seat) = client.seat.take() {
-            self.settle_session(slot, &seat, farewell, may_publish_will);
+        let (seat, owner) = (client.seat.take(), client.user.take());
+        if let (Some(seat), Some(address)) = (seat, self.clients.address(slot)) {
+            self.leave(Parting { seat, address, owner, farewell, may_publish_will, doubtful }, held);
         }
-        self.doubtful.clear();
     }
 
     /// What becomes of the session, its will and its seat.
-    fn settle_session(&mut self, slot: u32, seat: &Arc<Seat>, farewell: Farewell, may_publish_will: bool) {
-        let broker = Arc::clone(&self.shared.broker);
+    pub(super) fn part(&mut self, parting: Parting) {
+        let Parting { seat, address, owner, farewell, may_publish_will, doubtful } = parting;
+        let (seat, broker) = (&seat, Arc::clone(&self.shared.broker));
         let lives = farewell.session_expiry_s > 0 && seat.is_durable();
         let will = farewell.will.filter(|_| {
             if !may_publish_will {
@@ -107,7 +109,6 @@ impl Core {
             }
             may_publish_will
         });
-        let Some(address) = self.clients.address(slot) else { return };
         if lives {
             let ends = self.session_end(farewell.session_expiry_s);
             let ends_wall_ms = ends.map(|at| self.now.wall_ms + at.ms_since(self.now.moment));
@@ -115,9 +116,8 @@ impl Core {
             changes.push(Change::Expiry { expiry_s: farewell.session_expiry_s });
             let edits = changes.into_iter().map(|change| Record::Edit(seat.session, change));
             broker.append(edits.chain([Record::Leave { session: seat.session, ends_wall_ms }]).collect());
-            broker.doubt(seat, std::mem::take(&mut self.doubtful));
+            broker.doubt(seat, doubtful);
             // Before the seat is free: whoever takes it calls off what was planned, and cannot do so too early.
-            let owner = self.clients.get(slot).and_then(|client| client.user.clone());
             self.plan_ending(seat, will.map(|will| (owner, will)), ends);
             broker.directory.leave(seat, address, true);
         } else {
@@ -236,11 +236,10 @@ impl Core {
     }
 
     /// A claimant wants the Client Identifier of one of ours.
-    pub(super) fn take_over(&mut self, at: Address, clean_start: bool, claimant: Address) {
+    pub(super) fn take_over(&mut self, at: Address, clean_start: bool) {
         if self.clients.at(at).is_some() {
             self.end(at.slot, Ending::TakenOver { clean_start });
         }
-        self.stage(claimant.core, Mail::Vacated { claimant });
     }
 
     /// Gives back a seat that was taken while entering. A session that was to be resumed waits on for its client.
@@ -265,7 +264,10 @@ impl Core {
             subscriptions: Vec::new(),
             lost_messages: 0,
         };
-        self.settle_session(slot, &seat, farewell, true);
+        let (owner, doubtful) = (None, Vec::new());
+        if let Some(address) = self.clients.address(slot) {
+            self.part(Parting { seat, address, owner, farewell, may_publish_will: true, doubtful });
+        }
     }
 
     /// A deadline of this client has come.

@@ -213,6 +213,9 @@ impl Core {
         self.perform(slot, &mut effects);
         self.spare_effects.push(effects);
         self.schedule(slot);
-        self.resume_reading(slot);
+        if let Some(client) = self.clients.get_mut(slot) {
+            client.flags.fresh = true;
+            self.list(slot);
+        }
     }
 }

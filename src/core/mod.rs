@@ -20,6 +20,7 @@ mod ending;
 mod entering;
 mod flush;
 mod inbox;
+mod leaving;
 mod letters;
 mod pool;
 mod receive;
@@ -31,6 +32,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use client::{Client, Held, Stage};
+use leaving::Leaving;
 use pool::Pool;
 use slab::Slab;
 use wheel::Wheel;
@@ -108,8 +110,10 @@ pub struct Core {
     again: Vec<u32>,
     /// Clients that are owed something which waits for the store.
     waiting: Vec<Address>,
-    /// QoS 2 messages whose publisher is gone and which wait for their commit.
+    /// QoS 2 messages that nobody is acknowledged for and which wait for their commit: wills, further copies.
     orphans: Vec<Held>,
+    /// Clients that are gone, and keep their seat until what they published is delivered.
+    leaving: Vec<Leaving>,
     /// The store's mark, as last looked at.
     durable: Ticket,
     /// What the store has dropped and is counted. Only the first core counts it.
@@ -146,6 +150,7 @@ impl Core {
             again: Vec::new(),
             waiting: Vec::new(),
             orphans: Vec::new(),
+            leaving: Vec::new(),
             durable: shared.broker.store.durable(),
             store_lost: Lost::default(),
             spare_effects: Vec::new(),
@@ -188,10 +193,12 @@ impl Core {
     /// One round: mail, what is ready, timers, and then one write to each connection that has something to say.
     pub fn turn(&mut self, ready: &[Ready], mail: &mut Vec<Mail>, now: Now) {
         self.now = now;
-        self.look_at_the_store();
+        self.part_drained();
+        // Letters first: what was committed here may have been published behind what they bring.
         for letter in mail.drain(..) {
             self.open_letter(letter);
         }
+        self.look_at_the_store();
         let again = std::mem::take(&mut self.again);
         for slot in again {
             self.read_again(slot);
@@ -211,7 +218,7 @@ impl Core {
 
     /// When the next turn is due if nothing becomes ready and no mail comes: `now` if work was left over.
     pub fn next_turn(&self) -> Option<Moment> {
-        if !self.again.is_empty() || !self.touched.is_empty() {
+        if !self.again.is_empty() || !self.touched.is_empty() || self.has_drained() {
             return Some(self.now.moment);
         }
         let mut next = self.wheel.next();
@@ -224,9 +231,9 @@ impl Core {
         [next, show].into_iter().flatten().min()
     }
 
-    /// Connections of this core.
+    /// Connections of this core, and clients that are gone and not done with.
     pub fn connections(&self) -> usize {
-        self.clients.len()
+        self.clients.len() + self.leaving.len()
     }
 
     /// Lets another core's clients, or this one's, have `letter`; leaves with the end of the turn.

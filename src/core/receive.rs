@@ -42,6 +42,12 @@ impl Core {
     pub(super) fn read_again(&mut self, slot: u32) {
         if let Some(client) = self.clients.get_mut(slot) {
             client.flags.listed = false;
+            if std::mem::take(&mut client.flags.fresh) {
+                client.flags.unfinished = !client.partial.is_empty();
+                if !client.flags.unfinished && !client.flags.readable {
+                    return;
+                }
+            }
             self.read(slot);
         }
     }

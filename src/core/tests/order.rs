@@ -66,3 +66,66 @@ fn mqtt_3_8_4_1_who_keeps_nothing_does_not_wait_for_the_store() {
     bench.turn(0, &[&line]);
     assert_eq!(line.read().first(), Some(&0x90));
 }
+
+/// A publisher of QoS 2 on core 0 that is gone while its message waits for the store; a subscriber, and nothing has been committed.
+fn gone(subscriber_core: usize, expiry_s: u32) -> (Bench, Line) {
+    let mut bench = slow();
+    let mut keeper = bench.open(0, "keeper", 600);
+    keeper.send(&subscribe("t", 2));
+    let mut line = bench.open(subscriber_core, "c", 0);
+    line.send(&subscribe("t", 2));
+    bench.settle(&[&keeper, &line]);
+    line.read();
+    let mut publisher = bench.open(0, "p", expiry_s);
+    publisher.send(&publish_as(0x34, 1, "t", "first"));
+    bench.turn(0, &[&publisher]);
+    bench.vanish(publisher);
+    (bench, line)
+}
+
+#[test]
+fn mqtt_4_6_0_6_what_a_publisher_sends_on_another_core_comes_behind_what_waits_for_its_commit() {
+    for (subscriber_core, expiry_s) in [(0, 0), (1, 0), (0, 600), (1, 600)] {
+        let (mut bench, mut line) = gone(subscriber_core, expiry_s);
+        // Both packets at once, and every core that could be ahead is.
+        let mut again = bench.connect_over(1, Layers::Plain);
+        again.send(&[connect("p", 0, expiry_s, &[]), publish_as(0x34, 2, "t", "second")].concat());
+        bench.turn(1, &[&again]);
+        for _ in 0..4 {
+            bench.store.commit(bench.store.appended());
+            bench.turn(1, &[&again, &line]);
+        }
+        for _ in 0..4 {
+            bench.settle(&[&again, &line]);
+        }
+        let bytes = line.read();
+        let (first, second) = (place(&bytes, "first"), place(&bytes, "second"));
+        assert!(first.is_some() && first < second, "{subscriber_core} {expiry_s}: {first:?} {second:?}");
+    }
+}
+
+#[test]
+fn a_publisher_that_is_gone_keeps_its_seat_until_its_message_is_delivered_and_its_will_comes_behind() {
+    let mut bench = slow();
+    let mut line = bench.open(1, "c", 0);
+    line.send(&subscribe("t", 2));
+    let mut keeper = bench.open(0, "keeper", 600);
+    keeper.send(&subscribe("t", 2));
+    bench.settle(&[&line, &keeper]);
+    line.read();
+    let mut publisher = bench.connect_over(0, Layers::Plain);
+    publisher.send(&connect("p", 0x04, 0, &will("t", "will")));
+    bench.settle(&[&publisher]);
+    publisher.send(&publish_as(0x34, 1, "t", "first"));
+    bench.turn(0, &[&publisher]);
+    bench.vanish(publisher);
+    for core in [1, 0, 1, 0] {
+        bench.turn(core, &[&line]);
+    }
+    assert!(line.read().is_empty());
+    assert_eq!((bench.shared.broker.directory.len(), bench.cores[0].connections()), (3, 2));
+    bench.settle(&[&line]);
+    let bytes = line.read();
+    assert!(place(&bytes, "first").is_some() && place(&bytes, "first") < place(&bytes, "will"), "{bytes:?}");
+    assert_eq!((bench.shared.broker.directory.len(), bench.cores[0].connections()), (2, 1));
+}

@@ -1,0 +1,81 @@
+//! Publishers that are gone while QoS 2 messages of theirs still wait for their commit.
+//!
+//! Their seat stays taken until those are delivered and the letters with them are posted. So whoever comes back with the same
+//! Client Identifier, on whatever core, publishes behind them [MQTT-4.6.0-6] [MQTT3-4.6.0-6].
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::client::Held;
+use super::{Core, Mail};
+use crate::broker::seat::{Address, Seat};
+use crate::identity::Ticket;
+use crate::session::Farewell;
+
+/// What is settled when a seat is left.
+#[derive(Debug)]
+pub(super) struct Parting {
+    pub(super) seat: Arc<Seat>,
+    /// Where the client sat.
+    pub(super) address: Address,
+    /// The authenticated user.
+    pub(super) owner: Option<Arc<str>>,
+    pub(super) farewell: Farewell,
+    pub(super) may_publish_will: bool,
+    /// Filters of which the index may say something else than the store.
+    pub(super) doubtful: Vec<Arc<str>>,
+}
+
+/// A client that is gone, and what it published and is not delivered yet.
+#[derive(Debug)]
+pub(super) struct Leaving {
+    parting: Parting,
+    held: VecDeque<Held>,
+    /// Who waits for the seat.
+    claimants: Vec<Address>,
+}
+
+impl Core {
+    /// Leaves the seat, at once or once `held` is delivered.
+    pub(super) fn leave(&mut self, parting: Parting, held: VecDeque<Held>) {
+        if held.is_empty() {
+            return self.part(parting);
+        }
+        self.leaving.push(Leaving { parting, held, claimants: Vec::new() });
+    }
+
+    /// Whether somebody who leaves still sits there; `claimant` is told when he has left.
+    pub(super) fn waits_for_leaving(&mut self, seat: &Arc<Seat>, claimant: Address) -> bool {
+        let leaving = self.leaving.iter_mut().find(|leaving| Arc::ptr_eq(&leaving.parting.seat, seat));
+        leaving.map(|leaving| leaving.claimants.push(claimant)).is_some()
+    }
+
+    /// Delivers what has become durable of clients that are gone.
+    pub(super) fn deliver_leaving(&mut self, durable: Ticket) {
+        let mut all = std::mem::take(&mut self.leaving);
+        for leaving in &mut all {
+            while let Some(held) = leaving.held.pop_front_if(|held| held.ticket <= durable) {
+                self.deliver_held(held);
+            }
+        }
+        all.append(&mut self.leaving);
+        self.leaving = all;
+    }
+
+    /// Whether somebody has only to leave.
+    pub(super) fn has_drained(&self) -> bool {
+        self.leaving.iter().any(|leaving| leaving.held.is_empty())
+    }
+
+    /// Those whose messages were delivered in an earlier turn leave.
+    pub(super) fn part_drained(&mut self) {
+        let mut drained = Vec::new();
+        drained.extend(self.leaving.extract_if(.., |leaving| leaving.held.is_empty()));
+        for Leaving { parting, claimants, .. } in drained {
+            self.part(parting);
+            for claimant in claimants {
+                self.stage(claimant.core, Mail::Vacated { claimant });
+            }
+        }
+    }
+}
