@@ -193,11 +193,11 @@ impl Core {
                 }
             }
         }
-        if broker.repairs.any() && self.now.moment >= self.repair_due {
-            self.repair_due = self.now.moment.plus_ms(REPAIR_MS);
+        if broker.repairs.any() && self.now.moment >= self.chores.repair_due {
+            self.chores.repair_due = self.now.moment.plus_ms(REPAIR_MS);
             broker.repair();
         }
-        if self.now.moment >= self.sys_due {
+        if self.now.moment >= self.chores.sys_due {
             self.publish_sys();
         }
     }

@@ -77,7 +77,7 @@ impl Core {
 
     /// The broker's own figures, as retained messages under `$SYS`.
     pub(super) fn publish_sys(&mut self) {
-        self.sys_due = self.now.moment.plus_ms(SYS_MS);
+        self.chores.sys_due = self.now.moment.plus_ms(SYS_MS);
         self.show();
         let broker = Arc::clone(&self.shared.broker);
         let figures = broker.figures(&self.shared.board.sum(), self.now);

@@ -86,6 +86,17 @@ pub struct Ready {
     pub read_closed: bool,
 }
 
+/// What is done now and then.
+#[derive(Debug)]
+struct Chores {
+    /// When counters were shown last.
+    shown: Moment,
+    /// The first core only: when to publish the broker's figures.
+    sys_due: Moment,
+    /// The first core only: when to try again what the store refused.
+    repair_due: Moment,
+}
+
 /// One core's clients and tools.
 pub struct Core {
     id: u8,
@@ -120,11 +131,9 @@ pub struct Core {
     store_lost: Lost,
     /// Empty effect lists, one per depth of nesting.
     spare_effects: Vec<Vec<Effect>>,
-    shown: Moment,
-    sys_due: Moment,
+    chores: Chores,
     /// Filters of a SUBSCRIBE or UNSUBSCRIBE that the store has just refused, while the connection ends for it.
     doubtful: Vec<Arc<str>>,
-    repair_due: Moment,
     /// How often rules or users have changed.
     reloads: u32,
 }
@@ -154,10 +163,8 @@ impl Core {
             durable: shared.broker.store.durable(),
             store_lost: Lost::default(),
             spare_effects: Vec::new(),
-            shown: now.moment,
-            sys_due: now.moment,
+            chores: Chores { shown: now.moment, sys_due: now.moment, repair_due: now.moment },
             doubtful: Vec::new(),
-            repair_due: now.moment,
             reloads: 0,
             shared,
         }
@@ -211,7 +218,7 @@ impl Core {
         self.flush_touched();
         self.post_staged();
         self.clients.reuse();
-        if now.moment.ms_since(self.shown) >= SHOW_MS {
+        if now.moment.ms_since(self.chores.shown) >= SHOW_MS {
             self.show();
         }
     }
@@ -224,10 +231,10 @@ impl Core {
         let mut next = self.wheel.next();
         if self.id == 0 {
             let later = self.shared.broker.later.next_deadline();
-            let repair = self.shared.broker.repairs.any().then_some(self.repair_due);
-            next = [next, later, repair, Some(self.sys_due)].into_iter().flatten().min();
+            let repair = self.shared.broker.repairs.any().then_some(self.chores.repair_due);
+            next = [next, later, repair, Some(self.chores.sys_due)].into_iter().flatten().min();
         }
-        let show = (self.clients.len() > 0).then(|| self.shown.plus_ms(SHOW_MS));
+        let show = (self.clients.len() > 0).then(|| self.chores.shown.plus_ms(SHOW_MS));
         [next, show].into_iter().flatten().min()
     }
 
@@ -338,7 +345,7 @@ impl Core {
 
     /// Shows the counters to whoever asks for metrics.
     fn show(&mut self) {
-        self.shown = self.now.moment;
+        self.chores.shown = self.now.moment;
         self.counters.set(Metric::Connections, self.clients.len() as u64);
         if self.id == 0 {
             let broker = &self.shared.broker;

@@ -343,12 +343,13 @@ impl World {
                     subscription: wanted.verdict.ok().map(|options| (Arc::from(&*wanted.filter), options)),
                     new: true,
                     retained: vec![(message("t", 0, QoS::AtMostOnce, None), Ticket::NONE); 2],
+                    overtaken: vec![Ticket::NONE],
                 });
                 let owed = self.session.handle_subscribed(packet_id, taken.collect());
                 self.owe(owed, false);
             }
             Effect::Unsubscribe { packet_id, filters } => {
-                let owed = self.session.handle_unsubscribed(packet_id, &filters, vec![ReasonCode::Success]);
+                let owed = self.session.handle_unsubscribed(packet_id, filters, vec![ReasonCode::Success]);
                 self.owe(owed, false);
             }
             Effect::ReadQueue { after, max } => self.queue.ask(after, max),

@@ -131,7 +131,7 @@ impl Outgoing {
         match exchange.map(|exchange| exchange.stage) {
             Some(Stage::Release) => assert_eq!(ack.reason, ReasonCode::Success),
             // The answer to a PUBREC that answers nothing.
-            None | Some(Stage::Saving | Stage::Repeat) => {}
+            None | Some(Stage::Saving) => {}
             Some(stage) => panic!("PUBREL at {stage:?}"),
         }
     }
@@ -160,8 +160,9 @@ impl Outgoing {
                 return;
             }
             (4, QoS::AtLeastOnce, Stage::Published) | (7, _, Stage::Release) => {}
-            (5, QoS::ExactlyOnce, Stage::Published) if is_failure => {}
-            (5, QoS::ExactlyOnce, Stage::Published) => {
+            // In `Repeat` it answers the PUBLISH of the earlier connection.
+            (5, QoS::ExactlyOnce, Stage::Published | Stage::Repeat) if is_failure => {}
+            (5, QoS::ExactlyOnce, Stage::Published | Stage::Repeat) => {
                 exchange.stage = if exchange.ticket == Ticket::NONE { Stage::Release } else { Stage::Received };
                 return;
             }
