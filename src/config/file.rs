@@ -377,7 +377,7 @@ pub const SETTINGS: &[Setting] = &[
         (0, MANY),
         1_000_000,
         "messages",
-        "Topics that may have a retained message.",
+        "Topics that may have a retained message, the broker's own below `$SYS/` not counted.",
     )),
     Setting {
         path: "limits.response_information",
