@@ -38,6 +38,7 @@ impl Core {
             records.push(Record::Received { session: seat.session, packet_id: receipt.packet_id() });
         }
         let bytes = message.bytes();
+        self.fed = None;
         let waits = self.clients.get(slot).is_some_and(|client| !client.pending.is_empty()) || !self.orphans.is_empty();
         let (ticket, reason, held) = self.publish(message, records, Earlier::waits(waits));
         match receipt {
@@ -46,6 +47,7 @@ impl Core {
             }
             None => self.orphans.extend(held.map(|held| *held)),
         }
+        self.pause_if_it_feeds_too_much(slot);
     }
 
     /// Publishes a message nobody waits for an answer to: a will, the broker's own.
@@ -157,7 +159,7 @@ impl Core {
                 targets.clear();
             } else {
                 let letter = Mail::Deliver { message: Arc::clone(message), ticket, targets: std::mem::take(targets) };
-                self.stage(core as u8, letter);
+                self.stage_delivery(core as u8, letter);
             }
         }
     }

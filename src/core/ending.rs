@@ -165,21 +165,25 @@ impl Core {
     pub(super) fn handle_later(&mut self) {
         let broker = Arc::clone(&self.shared.broker);
         for due in broker.later.due(self.now.moment) {
-            match due {
-                Due::Will { seat, will } => {
-                    let gone = if seat.is_durable() { vec![Record::NoWill(seat.session)] } else { Vec::new() };
-                    self.publish_will_and(will, seat.origin, gone);
-                }
-                // A client that is just coming back has the seat, or finds it closed and begins anew.
-                Due::SessionEnds { seat } => {
-                    if seat.retire() {
-                        self.drop_session(&seat);
-                    }
-                }
-            }
+            self.caught("handling a will or the end of a session", |core| core.handle_due(due));
         }
         if self.now.moment >= self.sys_due {
-            self.publish_sys();
+            self.caught("publishing the broker's own figures", Self::publish_sys);
+        }
+    }
+
+    fn handle_due(&mut self, due: Due) {
+        match due {
+            Due::Will { seat, will } => {
+                let gone = if seat.is_durable() { vec![Record::NoWill(seat.session)] } else { Vec::new() };
+                self.publish_will_and(will, seat.origin, gone);
+            }
+            // A client that is just coming back has the seat, or finds it closed and begins anew.
+            Due::SessionEnds { seat } => {
+                if seat.retire() {
+                    self.drop_session(&seat);
+                }
+            }
         }
     }
 
@@ -243,10 +247,24 @@ impl Core {
                 self.leave_seat_entering(slot);
                 self.remove(slot);
             }
-            Some(Stage::Open(_)) => self.decide(slot, |session, _, now, desk| session.handle_timeout(now, desk)),
+            Some(Stage::Open(_)) => self.handle_silence(slot),
             Some(Stage::Closing { .. }) => self.remove(slot),
             None => {}
         }
+    }
+
+    /// Nothing was heard for longer than the Keep Alive allows. A client that is not read for now is not silent, and neither
+    /// is one whose bytes have arrived while this core was busy: the socket is asked first [MQTT-3.1.2-22] [MQTT3-3.1.2-24].
+    fn handle_silence(&mut self, slot: u32) {
+        if self.clients.get(slot).is_some_and(Client::listens) {
+            self.read(slot);
+        }
+        let Some(client) = self.clients.get(slot) else { return };
+        if !client.listens() || client.flags.readable || client.flags.unfinished {
+            self.with_session(slot, |session, _, now, _| session.excuse_silence(now));
+            return;
+        }
+        self.decide(slot, |session, _, now, desk| session.handle_timeout(now, desk));
     }
 
     /// Everything was said: closes as soon as it is written.

@@ -19,8 +19,10 @@ mod effects;
 mod ending;
 mod entering;
 mod flush;
+mod guard;
 mod inbox;
 mod letters;
+mod outbox;
 mod pool;
 mod receive;
 mod run;
@@ -31,6 +33,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use client::{Client, Held, Stage};
+use outbox::Outbox;
 use pool::Pool;
 use slab::Slab;
 use wheel::Wheel;
@@ -100,8 +103,12 @@ pub struct Core {
     templates: Templates,
     routing: Routing,
     plan: Plan,
-    /// Letters for other cores, posted at the end of the turn.
-    staged: Vec<Vec<Mail>>,
+    /// Letters for each core, posted at the end of the turn.
+    outboxes: Vec<Outbox>,
+    /// A core that has more waiting than it should, found while a message was delivered: its publisher is to wait.
+    fed: Option<u8>,
+    /// A core that has so much waiting that nobody of this one may publish.
+    overfull: Option<u8>,
     /// Connections to flush at the end of the turn.
     touched: Vec<u32>,
     /// Connections to read in the next turn without an edge.
@@ -138,7 +145,9 @@ impl Core {
             templates: Templates::default(),
             routing: Routing::default(),
             plan: Plan::new(cores),
-            staged: std::iter::repeat_with(Vec::new).take(cores).collect(),
+            outboxes: std::iter::repeat_with(Outbox::default).take(cores).collect(),
+            fed: None,
+            overfull: None,
             touched: Vec::new(),
             again: Vec::new(),
             waiting: Vec::new(),
@@ -197,7 +206,7 @@ impl Core {
         self.handle_timers();
         self.look_at_the_store();
         self.flush_touched();
-        self.post_staged();
+        self.post_all();
         self.clients.reuse();
         if now.moment.ms_since(self.shown) >= SHOW_MS {
             self.show();
@@ -221,19 +230,6 @@ impl Core {
     /// Connections of this core.
     pub fn connections(&self) -> usize {
         self.clients.len()
-    }
-
-    /// Lets another core's clients, or this one's, have `letter`; leaves with the end of the turn.
-    fn stage(&mut self, core: u8, letter: Mail) {
-        if let Some(letters) = self.staged.get_mut(usize::from(core)) {
-            letters.push(letter);
-        }
-    }
-
-    fn post_staged(&mut self) {
-        for (inbox, letters) in self.shared.inboxes.iter().zip(&mut self.staged) {
-            inbox.post_all(letters);
-        }
     }
 
     fn inbox(&self) -> Arc<Inbox> {
@@ -260,7 +256,7 @@ impl Core {
             }
             client.timer = None;
             if client.deadline().is_some_and(|deadline| deadline <= self.now.moment) {
-                self.handle_deadline(address.slot);
+                self.guarded(address.slot, |core| core.handle_deadline(address.slot));
             }
             self.schedule(address.slot);
         }
@@ -327,6 +323,8 @@ impl Core {
     fn show(&mut self) {
         self.shown = self.now.moment;
         self.counters.set(Metric::Connections, self.clients.len() as u64);
+        self.counters.set(Metric::PublishersPaused, self.paused() as u64);
+        self.counters.set(Metric::InboxBytes, self.inbox().waiting_bytes() as u64);
         if self.id == 0 {
             let broker = &self.shared.broker;
             self.counters.set(Metric::Subscriptions, broker.index.subscriptions() as u64);
