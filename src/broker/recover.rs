@@ -65,7 +65,7 @@ impl Broker {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::broker::directory::{Claim, Directory};
+    use crate::broker::directory::{Claim, Directory, Room, Wish};
     use crate::broker::index::Index;
     use crate::broker::later::Later;
     use crate::broker::plan::Plan;
@@ -144,9 +144,14 @@ mod tests {
         assert_eq!((recipient.session, recipient.qos), (SessionId(5), QoS::AtLeastOnce));
         assert_eq!(recipient.subscription_ids, [7]);
         let address = Address { core: 0, slot: 1, generation: 1 };
-        let claim = broker.directory.claim(&ClientId::new("another"), None, address, true, true);
-        assert!(matches!(claim, Claim::Fresh(seat) if seat.session > SessionId(5)));
-        let claim = broker.directory.claim(&ClientId::new("client5"), None, address, false, true);
-        assert!(matches!(claim, Claim::Resumed(seat) if seat.session == SessionId(5)));
+        let claim = |client: &str| {
+            let client = &ClientId::new(client);
+            let wish = Wish { client, owner: None, clean_start: false, durable: true, room: Room::Needed };
+            broker.directory.claim(wish, address)
+        };
+        let claimed = claim("another");
+        assert!(matches!(claimed, Claim::Fresh(seat) if seat.session > SessionId(5)));
+        let claimed = claim("client5");
+        assert!(matches!(claimed, Claim::Resumed(seat) if seat.session == SessionId(5)));
     }
 }
