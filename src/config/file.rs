@@ -442,7 +442,13 @@ pub const SETTINGS: &[Setting] = &[
         doc: "Directory for the folders of `PUT /store/backups/NAME`. On the file system of `data_dir` a backup links its tables \
               instead of copying them.",
     },
-    at_restart(limit("cores.threads", (0, THREADS_MAX), 0, "threads", "Threads that serve clients; 0 = one for each CPU.")),
+    at_restart(limit(
+        "cores.threads",
+        (0, THREADS_MAX),
+        0,
+        "threads",
+        "Threads that serve clients; 0 = one for each CPU.",
+    )),
     Setting {
         path: "log.level",
         kind: Kind::Text,

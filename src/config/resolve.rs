@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::file::THREADS_MAX;
 use super::mistake::{Mistake, Place};
 use super::options::{Config, Intake, Listener, Log, LogFormat, StoreMode};
-use super::file::THREADS_MAX;
 use super::read::{Value, Values};
 use crate::mqtt::QoS;
 use crate::net::{Kind, ListenerOptions, TlsOptions};

@@ -111,7 +111,9 @@ impl Core {
     #[cold]
     fn pause(&mut self, slot: u32, core: u8) -> bool {
         self.ask_for_room(core);
-        let (Some(address), Some(client)) = (self.clients.address(slot), self.clients.get_mut(slot)) else { return false };
+        let (Some(address), Some(client)) = (self.clients.address(slot), self.clients.get_mut(slot)) else {
+            return false;
+        };
         let Some(outbox) = self.outboxes.get_mut(usize::from(core)) else { return false };
         if client.flags.last_words {
             return false;

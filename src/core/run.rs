@@ -124,7 +124,8 @@ pub fn start(options: Options) -> io::Result<Cores> {
     let mut threads = Vec::new();
     for (id, (poll, listeners)) in polls.into_iter().zip(options.listeners).enumerate() {
         let mut runner = Runner::new(id, poll, listeners, Arc::clone(&shared), clock, Arc::clone(&connections))?;
-        let thread = std::thread::Builder::new().name(format!("core-{id}")).spawn(move || outlive(id, || runner.run()))?;
+        let thread =
+            std::thread::Builder::new().name(format!("core-{id}")).spawn(move || outlive(id, || runner.run()))?;
         threads.push(thread);
     }
     Ok(Cores { threads, inboxes })
