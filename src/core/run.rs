@@ -314,3 +314,6 @@ impl Runner {
         self.counted = connections;
     }
 }
+
+#[cfg(test)]
+mod tests;
