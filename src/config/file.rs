@@ -263,12 +263,14 @@ pub const SETTINGS: &[Setting] = &[
         "connections",
         "Network connections at one time; the descriptor limit of the process lowers it.",
     )),
+    // Twice the connections: as many may be away as are there. Whoever opens sessions under ever new names, which costs him one
+    // short connection each, ends here after some hundred megabytes.
     at_restart(limit(
         "limits.sessions_max",
         (1, 100_000_000),
         1_000_000,
         "sessions",
-        "Sessions at one time, connected or waiting for their client; each takes about 1 KiB of memory and what waits for it. \
+        "Sessions at one time, connected or waiting for their client; each takes memory, whether or not its client is there. \
          A client that would open one more is refused (5.0: 0x97; 3.1.1: return code 3); one that has a session, or takes over \
          a connection, is always let in.",
     )),

@@ -38,7 +38,7 @@ impl Core {
             records.push(Record::Received { session: seat.session, packet_id: receipt.packet_id() });
         }
         let bytes = message.bytes();
-        self.fed = None;
+        self.post.fed = None;
         let waits = self.clients.get(slot).is_some_and(|client| !client.pending.is_empty()) || !self.orphans.is_empty();
         let (ticket, reason, held) = self.publish(message, records, Earlier::waits(waits));
         match receipt {

@@ -69,7 +69,7 @@ impl Core {
     /// An answer's turn has come.
     fn settle(&mut self, slot: u32, pending: Pending) {
         if let Some(held) = pending.held {
-            self.fed = None;
+            self.post.fed = None;
             self.deliver_held(*held);
             self.pause_if_it_feeds_too_much(slot);
         }

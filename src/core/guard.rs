@@ -40,6 +40,6 @@ impl Core {
         tracing::error!(core = self.id, "caught a panic while {what}");
         self.counters.add(Metric::CaughtPanics, 1);
         self.plan = Plan::new(self.shared.inboxes.len());
-        self.fed = None;
+        self.post.fed = None;
     }
 }

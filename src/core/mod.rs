@@ -33,7 +33,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use client::{Client, Held, Stage};
-use outbox::Outbox;
+use outbox::Post;
 use pool::Pool;
 use slab::Slab;
 use wheel::Wheel;
@@ -103,12 +103,8 @@ pub struct Core {
     templates: Templates,
     routing: Routing,
     plan: Plan,
-    /// Letters for each core, posted at the end of the turn.
-    outboxes: Vec<Outbox>,
-    /// A core that has more waiting than it should, found while a message was delivered: its publisher is to wait.
-    fed: Option<u8>,
-    /// A core that has so much waiting that nobody of this one may publish.
-    overfull: Option<u8>,
+    /// Letters for the cores, posted at the end of the turn.
+    post: Post,
     /// Connections to flush at the end of the turn.
     touched: Vec<u32>,
     /// Connections to read in the next turn without an edge.
@@ -145,9 +141,7 @@ impl Core {
             templates: Templates::default(),
             routing: Routing::default(),
             plan: Plan::new(cores),
-            outboxes: std::iter::repeat_with(Outbox::default).take(cores).collect(),
-            fed: None,
-            overfull: None,
+            post: Post::new(cores),
             touched: Vec::new(),
             again: Vec::new(),
             waiting: Vec::new(),

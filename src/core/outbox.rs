@@ -27,7 +27,7 @@ const POST_AT: usize = 256 * 1024;
 
 /// What one core has for another one, and who waits for that one.
 #[derive(Debug, Default)]
-pub(super) struct Outbox {
+struct Outbox {
     letters: Vec<Mail>,
     /// What the letters count for.
     bytes: usize,
@@ -37,10 +37,28 @@ pub(super) struct Outbox {
     paused: VecDeque<Address>,
 }
 
+/// What a core has for the others.
+#[derive(Debug)]
+pub(super) struct Post {
+    /// One for each core.
+    boxes: Vec<Outbox>,
+    /// A core that has more waiting than it should, found while a message was delivered: its publisher is to wait.
+    pub(super) fed: Option<u8>,
+    /// A core that has so much waiting that nobody of this one may publish.
+    pub(super) overfull: Option<u8>,
+}
+
+impl Post {
+    /// Nothing for any of so many cores.
+    pub(super) fn new(cores: usize) -> Self {
+        Self { boxes: std::iter::repeat_with(Outbox::default).take(cores).collect(), fed: None, overfull: None }
+    }
+}
+
 impl Core {
     /// Lets another core have `letter`; leaves with the end of the turn.
     pub(super) fn stage(&mut self, core: u8, letter: Mail) {
-        if let Some(outbox) = self.outboxes.get_mut(usize::from(core)) {
+        if let Some(outbox) = self.post.boxes.get_mut(usize::from(core)) {
             outbox.bytes += letter.bytes();
             outbox.letters.push(letter);
         }
@@ -53,7 +71,7 @@ impl Core {
         if self.waiting_for(at) > FILLING {
             self.fill(core);
         }
-        if self.outboxes.get(at).is_some_and(|outbox| outbox.bytes > POST_AT) {
+        if self.post.boxes.get(at).is_some_and(|outbox| outbox.bytes > POST_AT) {
             self.post_to(at);
         }
     }
@@ -61,7 +79,7 @@ impl Core {
     /// Bytes waiting for a core, those that this one is about to post included.
     fn waiting_for(&self, at: usize) -> usize {
         let posted = self.shared.inboxes.get(at).map_or(0, |inbox| inbox.waiting_bytes());
-        posted + self.outboxes.get(at).map_or(0, |outbox| outbox.bytes)
+        posted + self.post.boxes.get(at).map_or(0, |outbox| outbox.bytes)
     }
 
     #[cold]
@@ -69,17 +87,17 @@ impl Core {
         self.ask_for_room(core);
         let waiting = self.waiting_for(usize::from(core));
         if waiting > CROWDED {
-            self.fed = Some(core);
+            self.post.fed = Some(core);
         }
         if waiting > OVERFULL {
-            self.overfull = Some(core);
+            self.post.overfull = Some(core);
         }
     }
 
     /// Asks once, until there is an answer. Whoever waits for a core waits for that answer.
     fn ask_for_room(&mut self, core: u8) {
         let from = self.id;
-        if let Some(outbox) = self.outboxes.get_mut(usize::from(core))
+        if let Some(outbox) = self.post.boxes.get_mut(usize::from(core))
             && !outbox.asked
         {
             outbox.asked = true;
@@ -97,14 +115,14 @@ impl Core {
     /// A publication, just delivered, may have been one more than a core should have waiting: its publisher is not read until
     /// that core has taken in what it has.
     pub(super) fn pause_if_it_feeds_too_much(&mut self, slot: u32) {
-        if let Some(core) = self.fed.take() {
+        if let Some(core) = self.post.fed.take() {
             self.pause(slot, core);
         }
     }
 
     /// Whether this client may not publish now, and why it is not read then: a core has too much waiting by anybody.
     pub(super) fn must_wait(&mut self, slot: u32) -> bool {
-        self.overfull.is_some_and(|core| self.pause(slot, core))
+        self.post.overfull.is_some_and(|core| self.pause(slot, core))
     }
 
     /// Stops reading a client until `core` answers. `false` if it cannot wait.
@@ -114,7 +132,7 @@ impl Core {
         let (Some(address), Some(client)) = (self.clients.address(slot), self.clients.get_mut(slot)) else {
             return false;
         };
-        let Some(outbox) = self.outboxes.get_mut(usize::from(core)) else { return false };
+        let Some(outbox) = self.post.boxes.get_mut(usize::from(core)) else { return false };
         if client.flags.last_words {
             return false;
         }
@@ -129,24 +147,26 @@ impl Core {
     /// The core `at` has taken in what it had: those who waited for it are read again, in turn, as far as it has room.
     pub(super) fn go_on_publishing(&mut self, at: u8) {
         let core = usize::from(at);
-        let Some(outbox) = self.outboxes.get_mut(core) else { return };
+        let Some(outbox) = self.post.boxes.get_mut(core) else { return };
         outbox.asked = false;
         // Those who have to wait again are behind those who did not come to their turn.
         let count = outbox.paused.len();
-        if self.overfull == Some(at) {
-            self.overfull = None;
+        if self.post.overfull == Some(at) {
+            self.post.overfull = None;
         }
         for _ in 0..count {
             if self.waiting_for(core) > CROWDED {
                 break;
             }
-            let Some(address) = self.outboxes.get_mut(core).and_then(|outbox| outbox.paused.pop_front()) else { break };
+            let Some(address) = self.post.boxes.get_mut(core).and_then(|outbox| outbox.paused.pop_front()) else {
+                break;
+            };
             if let Some(client) = self.clients.at(address) {
                 client.flags.paused = false;
                 self.resume_reading(address.slot);
             }
         }
-        if self.outboxes.get(core).is_some_and(|outbox| !outbox.paused.is_empty()) {
+        if self.post.boxes.get(core).is_some_and(|outbox| !outbox.paused.is_empty()) {
             self.ask_for_room(at);
         }
     }
@@ -154,7 +174,7 @@ impl Core {
     /// Clients of this core that wait for another one.
     pub(super) fn paused(&self) -> usize {
         let mut paused = 0;
-        for outbox in &self.outboxes {
+        for outbox in &self.post.boxes {
             paused += outbox.paused.iter().filter(|address| self.clients.has(**address)).count();
         }
         paused
@@ -162,13 +182,13 @@ impl Core {
 
     /// Posts everything that is staged.
     pub(super) fn post_all(&mut self) {
-        for at in 0..self.outboxes.len() {
+        for at in 0..self.post.boxes.len() {
             self.post_to(at);
         }
     }
 
     fn post_to(&mut self, at: usize) {
-        if let (Some(inbox), Some(outbox)) = (self.shared.inboxes.get(at), self.outboxes.get_mut(at)) {
+        if let (Some(inbox), Some(outbox)) = (self.shared.inboxes.get(at), self.post.boxes.get_mut(at)) {
             inbox.post_all(&mut outbox.letters, std::mem::take(&mut outbox.bytes));
         }
     }

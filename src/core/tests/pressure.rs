@@ -151,9 +151,9 @@ fn two_cores_that_flood_each_other_go_on() {
     assert_eq!([0, 1].map(|core: usize| bench.cores[core].paused()), [1, 1]);
     let taken = bench.count(RECEIVED);
     for _ in 0..300 {
-        for core in 0..2 {
-            floods[core].push();
-            bench.turn(core, &[&floods[core].line]);
+        for (core, publisher) in floods.iter_mut().enumerate() {
+            publisher.push();
+            bench.turn(core, &[&publisher.line]);
         }
     }
     assert!(bench.count(RECEIVED) > taken + 150, "{} after {taken}", bench.count(RECEIVED));
@@ -212,7 +212,7 @@ fn who_comes_back_to_a_core_that_others_have_filled_waits_again() {
     let mut bench = Bench::plain();
     let _slow = subscriber(&mut bench, "t");
     let mut line = bench.open(0, "publisher", 0);
-    bench.cores[0].overfull = Some(1);
+    bench.cores[0].post.overfull = Some(1);
     line.send(&publish(0x30, "t", "x"));
     bench.turn(0, &[&line]);
     bench.turn(1, &[]);
@@ -255,7 +255,7 @@ fn clients_that_end_while_they_wait_are_forgotten() {
 fn what_came_before_a_layers_end_does_not_wait() {
     let mut bench = Bench::plain();
     let mut line = open_websocket(&mut bench);
-    bench.cores[0].overfull = Some(1);
+    bench.cores[0].post.overfull = Some(1);
     line.send(&frame(&publish(0x30, "t", "").repeat(20)).repeat(200));
     line.send(&frame(&[0xE0, 0]));
     line.send(&[0x88, 0x80, 0, 0, 0, 0]);
@@ -282,7 +282,7 @@ fn alive(bench: &mut Bench) -> Line {
 fn mqtt_3_1_2_22_a_publisher_that_waits_for_a_core_is_not_silent() {
     let mut bench = Bench::plain();
     let mut line = alive(&mut bench);
-    bench.cores[0].overfull = Some(1);
+    bench.cores[0].post.overfull = Some(1);
     line.send(&packet(0x30, &[&field("t")[..], b"x"].concat()));
     bench.turn(0, &[&line]);
     for _ in 0..3 {
