@@ -95,7 +95,7 @@ impl Broker {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::broker::directory::{Claim, Directory};
+    use crate::broker::directory::{Claim, Directory, Room, Wish};
     use crate::broker::index::Index;
     use crate::broker::later::Later;
     use crate::broker::plan::Plan;
@@ -206,7 +206,16 @@ mod tests {
         assert_eq!((broker.directory.len(), broker.index.subscriptions()), (1, 1));
         assert!(broker.later.due(Moment::from_ms(u64::MAX)).is_empty(), "its will was published when it ended");
         let address = Address { core: 0, slot: 1, generation: 1 };
-        let claim = broker.directory.claim(&ClientId::new("client7"), None, address, false, true);
+        let claim = broker.directory.claim(
+            Wish {
+                client: &ClientId::new("client7"),
+                owner: None,
+                clean_start: false,
+                durable: true,
+                room: Room::Needed,
+            },
+            address,
+        );
         assert!(matches!(claim, Claim::Resumed(seat) if seat.session == SessionId(7)));
         let left: Vec<_> = broker.store.recover().sessions.iter().map(|(record, ..)| record.session).collect();
         assert_eq!(left, [SessionId(7)]);
@@ -234,9 +243,14 @@ mod tests {
         assert_eq!((recipient.session, recipient.qos), (SessionId(5), QoS::AtLeastOnce));
         assert_eq!(recipient.subscription_ids, [7]);
         let address = Address { core: 0, slot: 1, generation: 1 };
-        let claim = broker.directory.claim(&ClientId::new("another"), None, address, true, true);
-        assert!(matches!(claim, Claim::Fresh(seat) if seat.session > SessionId(5)));
-        let claim = broker.directory.claim(&ClientId::new("client5"), None, address, false, true);
-        assert!(matches!(claim, Claim::Resumed(seat) if seat.session == SessionId(5)));
+        let claim = |client: &str| {
+            let client = &ClientId::new(client);
+            let wish = Wish { client, owner: None, clean_start: false, durable: true, room: Room::Needed };
+            broker.directory.claim(wish, address)
+        };
+        let claimed = claim("another");
+        assert!(matches!(claimed, Claim::Fresh(seat) if seat.session > SessionId(5)));
+        let claimed = claim("client5");
+        assert!(matches!(claimed, Claim::Resumed(seat) if seat.session == SessionId(5)));
     }
 }

@@ -104,6 +104,9 @@ const U32: u64 = u32::MAX as u64;
 /// Bounds for counts and sizes that have no bound of their own: far above use, far below overflow.
 const MANY: u64 = 1 << 40;
 
+/// The number of a core has 6 bits in a client's address (`broker/seat.rs`).
+pub(super) const THREADS_MAX: u64 = 64;
+
 const ANONYMOUS: &str = "no client without user name if `auth.password_file` is set; else every client, where the address is \
                          a loopback address or a client certificate is required; else the program refuses to start";
 
@@ -259,6 +262,17 @@ pub const SETTINGS: &[Setting] = &[
         500_000,
         "connections",
         "Network connections at one time; the descriptor limit of the process lowers it.",
+    )),
+    // Twice the connections: as many may be away as are there. Whoever opens sessions under ever new names, which costs him one
+    // short connection each, ends here after some hundred megabytes.
+    at_restart(limit(
+        "limits.sessions_max",
+        (1, 100_000_000),
+        1_000_000,
+        "sessions",
+        "Sessions at one time, connected or waiting for their client; each takes memory, whether or not its client is there. \
+         A client that would open one more is refused (5.0: 0x97; 3.1.1: return code 3); one that has a session, or takes over \
+         a connection, is always let in.",
     )),
     at_restart(limit(
         "limits.connect_timeout_s",
@@ -433,7 +447,13 @@ pub const SETTINGS: &[Setting] = &[
         doc: "Directory for the folders of `PUT /store/backups/NAME`. On the file system of `data_dir` a backup links its tables \
               instead of copying them.",
     },
-    at_restart(limit("cores.threads", (0, 1024), 0, "threads", "Threads that serve clients; 0 = one for each CPU.")),
+    at_restart(limit(
+        "cores.threads",
+        (0, THREADS_MAX),
+        0,
+        "threads",
+        "Threads that serve clients; 0 = one for each CPU.",
+    )),
     Setting {
         path: "log.level",
         kind: Kind::Text,

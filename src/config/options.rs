@@ -59,6 +59,8 @@ pub struct Intake {
     pub connect_timeout: Duration,
     /// Largest packet before authentication, bytes.
     pub preauth_bytes_max: usize,
+    /// Sessions at one time, connected or waiting for their client.
+    pub sessions_max: usize,
     /// Topics that may have a retained message.
     pub retained_messages_max: usize,
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::file::THREADS_MAX;
 use super::mistake::{Mistake, Place};
 use super::options::{Config, Intake, Listener, Log, LogFormat, StoreMode};
 use super::read::{Value, Values};
@@ -260,6 +261,7 @@ impl Resolver {
             connections_max: self.whole("limits.connections_max"),
             connect_timeout: Duration::from_secs(self.whole("limits.connect_timeout_s")),
             preauth_bytes_max: self.whole("limits.preauth_bytes_max"),
+            sessions_max: self.whole("limits.sessions_max"),
             retained_messages_max: self.whole("limits.retained_messages_max"),
         }
     }
@@ -284,7 +286,7 @@ impl Resolver {
 
     fn threads(&mut self) -> usize {
         match self.whole("cores.threads") {
-            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            0 => std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX as usize),
             threads => threads,
         }
     }

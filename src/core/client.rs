@@ -74,6 +74,10 @@ pub(super) struct Flags {
     pub(super) waiting: bool,
     /// The peer has sent its FIN; after the next empty read it is over.
     pub(super) read_closed: bool,
+    /// It has published more than another core takes in, and is on the list of those who wait for that core.
+    pub(super) paused: bool,
+    /// What is looked at now is the last that comes from it: it waits for nobody.
+    pub(super) last_words: bool,
 }
 
 /// What a connection is doing.
@@ -199,6 +203,7 @@ impl Client {
             Stage::Entering(entering) => matches!(entering.waits_for, WaitsFor::Client),
             Stage::Open(_) => {
                 !self.flags.fresh
+                    && !self.flags.paused
                     && self.pending.len() < PENDING_MAX
                     && self.pending_bytes < PENDING_BYTES_MAX
                     && self.unsent_bytes() <= unsent_max

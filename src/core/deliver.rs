@@ -38,6 +38,7 @@ impl Core {
             records.push(Record::Received { session: seat.session, packet_id: receipt.packet_id() });
         }
         let bytes = message.bytes();
+        self.post.fed = None;
         let waits = self.clients.get(slot).is_some_and(|client| !client.pending.is_empty()) || !self.orphans.is_empty();
         let publisher = self.publisher(slot, receipt.as_ref());
         let (ticket, reason, held) = self.publish(message, records, publisher, Earlier::waits(waits));
@@ -51,6 +52,7 @@ impl Core {
             }
             None => {}
         }
+        self.pause_if_it_feeds_too_much(slot);
     }
 
     /// Whether a refusal of its message reaches the client [MQTT3-3.3.5-2].
@@ -179,7 +181,7 @@ impl Core {
                 targets.clear();
             } else {
                 let letter = Mail::Deliver { message: Arc::clone(message), ticket, targets: std::mem::take(targets) };
-                self.stage(core as u8, letter);
+                self.stage_delivery(core as u8, letter);
             }
         }
     }

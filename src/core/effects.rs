@@ -69,7 +69,9 @@ impl Core {
     /// An answer's turn has come.
     fn settle(&mut self, slot: u32, pending: Pending) {
         if let Some(held) = pending.held {
+            self.post.fed = None;
             self.deliver_held(*held);
+            self.pause_if_it_feeds_too_much(slot);
         }
         if self.shared.broker.store.failed(pending.ticket) {
             return self.fail(slot, pending.owed);
@@ -96,20 +98,28 @@ impl Core {
         self.durable = durable;
         self.deliver_leaving(durable);
         for held in std::mem::take(&mut self.orphans) {
-            if held.ticket <= durable { self.deliver_held(held) } else { self.orphans.push(held) }
+            if held.ticket <= durable {
+                self.caught("delivering a message whose publisher is gone", |core| core.deliver_held(held));
+            } else {
+                self.orphans.push(held);
+            }
         }
         for address in std::mem::take(&mut self.waiting) {
             let Some(client) = self.clients.at(address) else { continue };
             client.flags.waiting = false;
-            if matches!(client.stage, Stage::Entering(_)) {
-                self.recorded(address.slot, durable);
-            }
-            self.settle_durable(address.slot);
-            self.resume_reading(address.slot);
+            self.guarded(address.slot, |core| core.give_what_is_durable(address.slot));
             if self.clients.at(address).is_some_and(|client| client.waits_for_store()) {
                 self.wait_for_store(address.slot);
             }
         }
+    }
+
+    fn give_what_is_durable(&mut self, slot: u32) {
+        if self.clients.get(slot).is_some_and(|client| matches!(client.stage, Stage::Entering(_))) {
+            self.recorded(slot, self.durable);
+        }
+        self.settle_durable(slot);
+        self.resume_reading(slot);
     }
 
     fn settle_durable(&mut self, slot: u32) {

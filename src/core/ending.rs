@@ -180,25 +180,29 @@ impl Core {
         let expired = broker.retained.take_expired().into_iter();
         broker.append(expired.map(|topic| Record::Expired(topic, self.now.moment)).collect());
         for due in broker.later.due(self.now.moment) {
-            match due {
-                Due::Will { seat, owner, will } => {
-                    let gone = if seat.is_durable() { vec![Record::NoWill(seat.session)] } else { Vec::new() };
-                    self.publish_delayed((owner, will), &seat, gone);
-                }
-                // A client that is just coming back has the seat, or finds it closed and begins anew.
-                Due::SessionEnds { seat } => {
-                    if seat.retire() {
-                        self.drop_session(&seat);
-                    }
-                }
-            }
+            self.caught("handling a will or the end of a session", |core| core.handle_due(due));
         }
         if broker.repairs.any() && self.now.moment >= self.chores.repair_due {
             self.chores.repair_due = self.now.moment.plus_ms(REPAIR_MS);
-            broker.repair();
+            self.caught("comparing sessions with the store", |core| core.shared.broker.repair());
         }
         if self.now.moment >= self.chores.sys_due {
-            self.publish_sys();
+            self.caught("publishing the broker's own figures", Self::publish_sys);
+        }
+    }
+
+    fn handle_due(&mut self, due: Due) {
+        match due {
+            Due::Will { seat, owner, will } => {
+                let gone = if seat.is_durable() { vec![Record::NoWill(seat.session)] } else { Vec::new() };
+                self.publish_delayed((owner, will), &seat, gone);
+            }
+            // A client that is just coming back has the seat, or finds it closed and begins anew.
+            Due::SessionEnds { seat } => {
+                if seat.retire() {
+                    self.drop_session(&seat);
+                }
+            }
         }
     }
 
@@ -278,10 +282,24 @@ impl Core {
                 self.leave_seat_entering(slot);
                 self.remove(slot);
             }
-            Some(Stage::Open(_)) => self.decide(slot, |session, _, now, desk| session.handle_timeout(now, desk)),
+            Some(Stage::Open(_)) => self.handle_silence(slot),
             Some(Stage::Closing { .. }) => self.remove(slot),
             None => {}
         }
+    }
+
+    /// Nothing was heard for longer than the Keep Alive allows. A client that is not read for now is not silent, and neither
+    /// is one whose bytes have arrived while this core was busy: the socket is asked first [MQTT-3.1.2-22] [MQTT3-3.1.2-24].
+    fn handle_silence(&mut self, slot: u32) {
+        if self.clients.get(slot).is_some_and(Client::listens) {
+            self.read(slot);
+        }
+        let Some(client) = self.clients.get(slot) else { return };
+        if !client.listens() || client.flags.readable || client.flags.unfinished {
+            self.with_session(slot, |session, _, now, _| session.excuse_silence(now));
+            return;
+        }
+        self.decide(slot, |session, _, now, desk| session.handle_timeout(now, desk));
     }
 
     /// Everything was said: closes as soon as it is written.

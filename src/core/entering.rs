@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::client::{Client, Entering, Stage, WaitsFor};
 use super::{Core, Mail};
-use crate::broker::directory::Claim as Seating;
+use crate::broker::directory::{Claim as Seating, Room, Wish};
 use crate::broker::seat::{Address, Seat};
 use crate::identity::{ClientId, Ticket};
 use crate::mqtt::{DecodeError, Out, Packet, ReasonCode};
@@ -43,7 +43,7 @@ impl Core {
             Ok(Step::Wait) => self.wait_for(slot, WaitsFor::Client),
             Ok(Step::Authenticate(credentials)) => self.authenticate(slot, credentials),
             Ok(Step::Challenge { method, data }) => self.challenge(slot, &method, data.as_deref()),
-            Ok(Step::Claim(claim)) => self.claim(slot, claim),
+            Ok(Step::Claim(claim)) => self.claim(slot, claim, Room::Needed),
             Err(refused) => self.turn_away(slot, refused),
         }
     }
@@ -85,12 +85,12 @@ impl Core {
     }
 
     /// Takes the seat of a Client Identifier, or makes whoever sits there leave first.
-    pub(super) fn claim(&mut self, slot: u32, claim: Claim) {
+    fn claim(&mut self, slot: u32, claim: Claim, room: Room) {
         let Some(address) = self.clients.address(slot) else { return };
         let broker = Arc::clone(&self.shared.broker);
         let client = claim.client.clone().unwrap_or_else(|| broker.directory.assign());
-        let durable = claim.session_expiry_s > 0;
-        match broker.directory.claim(&client, claim.owner.as_ref(), address, claim.clean_start, durable) {
+        let (owner, clean_start, durable) = (claim.owner.as_ref(), claim.clean_start, claim.session_expiry_s > 0);
+        match broker.directory.claim(Wish { client: &client, owner, clean_start, durable, room }, address) {
             Seating::Fresh(seat) => self.begin(slot, seat, &claim),
             Seating::Replaced { old, fresh } => {
                 self.drop_session(&old);
@@ -98,12 +98,13 @@ impl Core {
             }
             Seating::Resumed(seat) => self.load(slot, address, client, seat, &claim),
             Seating::Busy { at, seat } => {
-                let clean_start = claim.clean_start;
                 self.stage(at.core, Mail::TakeOver { at, seat, clean_start, claimant: address });
                 let claim = Claim { client: Some(client), ..claim };
                 self.wait_for(slot, WaitsFor::Seat(claim));
             }
             Seating::NotYours => self.refuse(slot, ReasonCode::NotAuthorized, None),
+            // 3.1.1 has no word for it but that the server is unavailable, return code 3.
+            Seating::Full => self.refuse(slot, ReasonCode::QuotaExceeded, Some("there is no room for another session")),
         }
     }
 
@@ -167,7 +168,7 @@ impl Core {
     pub(super) fn vacated(&mut self, slot: u32) {
         let Some(Client { stage: Stage::Entering(entering), .. }) = self.clients.get_mut(slot) else { return };
         if let WaitsFor::Seat(claim) = std::mem::replace(&mut entering.waits_for, WaitsFor::Client) {
-            self.claim(slot, claim);
+            self.claim(slot, claim, Room::Promised);
         }
     }
 

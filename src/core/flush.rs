@@ -20,7 +20,7 @@ impl Core {
     pub(super) fn flush_touched(&mut self) {
         let touched = std::mem::take(&mut self.touched);
         for slot in &touched {
-            self.flush(*slot);
+            self.guarded(*slot, |core| core.flush(*slot));
         }
         // Flushing may have let slow sessions go on: they are written to in the next turn.
         if self.touched.is_empty() {

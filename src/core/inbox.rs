@@ -1,7 +1,7 @@
 //! Mail for a core: from other cores, the store and tokio.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
@@ -63,6 +63,16 @@ pub enum Mail {
         /// The part.
         page: Page,
     },
+    /// A core has much for this one, and wants to be told when everything before this letter was taken in.
+    AskRoom {
+        /// Which core asks.
+        from: u8,
+    },
+    /// The core `at` has taken in what was there when this one asked.
+    Room {
+        /// Which core answers.
+        at: u8,
+    },
     /// The store's durable mark has moved.
     Durable,
     /// A deadline beyond connections was set: look at it.
@@ -73,12 +83,31 @@ pub enum Mail {
     Stop,
 }
 
-/// Letters waiting for one core. Unbounded by itself: its writers are bounded by what their own connections read, by one read of
-/// a queue per session, and by one question per connection.
+/// What a letter counts for besides its message: about what it, its list of targets and the message's frame hold. So a bound on
+/// bytes bounds the number of letters, too.
+const LETTER_BYTES: usize = 512;
+
+impl Mail {
+    /// Bytes this letter counts for among what waits for a core. Only deliveries count; there is at most one letter of any other
+    /// kind per connection, session or core.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Mail::Deliver { message, targets, .. } => {
+                LETTER_BYTES + message.bytes() + targets.len() * size_of::<Target>()
+            }
+            _ => 0,
+        }
+    }
+}
+
+/// Letters waiting for one core. It takes whatever comes: its writers look at [`Inbox::waiting_bytes`] and stop reading
+/// publishers in time (`outbox.rs`).
 #[derive(Debug)]
 pub struct Inbox {
     /// A mutex and not a channel: the reader takes everything at once by swapping vectors.
     mail: Mutex<Vec<Mail>>,
+    /// Bytes of what is in `mail`. Changed under its lock, looked at without: who looks needs no more than about how much.
+    waiting: AtomicUsize,
     /// Set by the reader before it sleeps; the first writer after that rings the bell.
     asleep: AtomicBool,
     wake: Wake,
@@ -87,22 +116,45 @@ pub struct Inbox {
 impl Inbox {
     /// An empty inbox whose reader is woken by `wake`.
     pub fn new(wake: Wake) -> Self {
-        Self { mail: Mutex::new(Vec::new()), asleep: AtomicBool::new(false), wake }
+        Self { mail: Mutex::new(Vec::new()), waiting: AtomicUsize::new(0), asleep: AtomicBool::new(false), wake }
     }
 
     /// Puts one letter in.
     pub fn post(&self, letter: Mail) {
-        self.mail.lock().push(letter);
+        let bytes = letter.bytes();
+        let mut mail = self.mail.lock();
+        mail.push(letter);
+        self.waiting.fetch_add(bytes, Ordering::Relaxed);
+        drop(mail);
         self.ring();
     }
 
-    /// Puts all letters in, in order, and leaves `letters` empty.
-    pub fn post_all(&self, letters: &mut Vec<Mail>) {
+    /// Puts in that the store's mark has moved, unless that is the last letter already: a core that is slow has no use for
+    /// being told of each commit.
+    pub fn post_durable(&self) {
+        let mut mail = self.mail.lock();
+        if !matches!(mail.last(), Some(Mail::Durable)) {
+            mail.push(Mail::Durable);
+        }
+        drop(mail);
+        self.ring();
+    }
+
+    /// Puts all letters in, in order, and leaves `letters` empty. `bytes` is the sum of what they count for.
+    pub(super) fn post_all(&self, letters: &mut Vec<Mail>, bytes: usize) {
         if letters.is_empty() {
             return;
         }
-        self.mail.lock().append(letters);
+        let mut mail = self.mail.lock();
+        mail.append(letters);
+        self.waiting.fetch_add(bytes, Ordering::Relaxed);
+        drop(mail);
         self.ring();
+    }
+
+    /// Bytes of deliveries that wait here: messages, lists of targets, and something for each letter.
+    pub fn waiting_bytes(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
     }
 
     fn ring(&self) {
@@ -115,7 +167,9 @@ impl Inbox {
     pub fn take(&self, into: &mut Vec<Mail>) {
         debug_assert!(into.is_empty());
         self.asleep.store(false, Ordering::SeqCst);
-        std::mem::swap(&mut *self.mail.lock(), into);
+        let mut mail = self.mail.lock();
+        std::mem::swap(&mut *mail, into);
+        self.waiting.store(0, Ordering::Relaxed);
     }
 
     /// Says that the reader is about to sleep. `false` if there is mail: do not sleep. Setting the flag before looking
@@ -148,5 +202,16 @@ mod tests {
         inbox.post(Mail::Nudge);
         inbox.post(Mail::Nudge);
         assert_eq!(rung.load(Ordering::SeqCst), 1);
+    }
+
+    #[test]
+    fn commits_by_the_thousand_are_one_letter() {
+        let inbox = Inbox::new(Wake::silent());
+        (0..1000).for_each(|_| inbox.post_durable());
+        inbox.post(Mail::Nudge);
+        inbox.post_durable();
+        let mut mail = Vec::new();
+        inbox.take(&mut mail);
+        assert_eq!(mail.len(), 3);
     }
 }

@@ -48,6 +48,8 @@ impl Core {
                     self.with_session(at.slot, |session, may, now, desk| session.handle_queue(page, may, now, desk));
                 }
             }
+            Mail::AskRoom { from } => self.answer_room(from),
+            Mail::Room { at } => self.go_on_publishing(at),
             Mail::Reloaded => self.ask_permissions_again(),
             Mail::Stop => self.stop(),
             // Their only work is to bring about a turn, which looks at both.

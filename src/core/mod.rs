@@ -19,9 +19,11 @@ mod effects;
 mod ending;
 mod entering;
 mod flush;
+mod guard;
 mod inbox;
 mod leaving;
 mod letters;
+mod outbox;
 mod pool;
 mod receive;
 mod run;
@@ -33,6 +35,7 @@ use std::sync::Arc;
 
 use client::{Client, Held, Stage};
 use leaving::Leaving;
+use outbox::Post;
 use pool::Pool;
 use slab::Slab;
 use wheel::Wheel;
@@ -113,8 +116,8 @@ pub struct Core {
     templates: Templates,
     routing: Routing,
     plan: Plan,
-    /// Letters for other cores, posted at the end of the turn.
-    staged: Vec<Vec<Mail>>,
+    /// Letters for the cores, posted at the end of the turn.
+    post: Post,
     /// Connections to flush at the end of the turn.
     touched: Vec<u32>,
     /// Connections to read in the next turn without an edge.
@@ -154,7 +157,7 @@ impl Core {
             templates: Templates::default(),
             routing: Routing::default(),
             plan: Plan::new(cores),
-            staged: std::iter::repeat_with(Vec::new).take(cores).collect(),
+            post: Post::new(cores),
             touched: Vec::new(),
             again: Vec::new(),
             waiting: Vec::new(),
@@ -216,7 +219,7 @@ impl Core {
         self.handle_timers();
         self.look_at_the_store();
         self.flush_touched();
-        self.post_staged();
+        self.post_all();
         self.clients.reuse();
         if now.moment.ms_since(self.chores.shown) >= SHOW_MS {
             self.show();
@@ -243,19 +246,6 @@ impl Core {
         self.clients.len() + self.leaving.len()
     }
 
-    /// Lets another core's clients, or this one's, have `letter`; leaves with the end of the turn.
-    fn stage(&mut self, core: u8, letter: Mail) {
-        if let Some(letters) = self.staged.get_mut(usize::from(core)) {
-            letters.push(letter);
-        }
-    }
-
-    fn post_staged(&mut self) {
-        for (inbox, letters) in self.shared.inboxes.iter().zip(&mut self.staged) {
-            inbox.post_all(letters);
-        }
-    }
-
     fn inbox(&self) -> Arc<Inbox> {
         Arc::clone(&self.shared.inboxes[usize::from(self.id)])
     }
@@ -280,7 +270,7 @@ impl Core {
             }
             client.timer = None;
             if client.deadline().is_some_and(|deadline| deadline <= self.now.moment) {
-                self.handle_deadline(address.slot);
+                self.guarded(address.slot, |core| core.handle_deadline(address.slot));
             }
             self.schedule(address.slot);
         }
@@ -347,6 +337,8 @@ impl Core {
     fn show(&mut self) {
         self.chores.shown = self.now.moment;
         self.counters.set(Metric::Connections, self.clients.len() as u64);
+        self.counters.set(Metric::PublishersPaused, self.paused() as u64);
+        self.counters.set(Metric::InboxBytes, self.inbox().waiting_bytes() as u64);
         if self.id == 0 {
             let broker = &self.shared.broker;
             self.counters.set(Metric::Subscriptions, broker.index.subscriptions() as u64);

@@ -1,12 +1,10 @@
 //! Bytes in: from a socket through the layers to packets, and each packet to the threshold or the session.
 
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::client::{Client, Stage};
-use super::{Core, Mail, Ready, SCRATCH_BYTES};
-use crate::broker::plan::Plan;
-use crate::metrics::{Closed, Direction, Metric};
+use super::{Core, Ready, SCRATCH_BYTES};
+use crate::metrics::{Closed, Direction};
 use crate::mqtt::frame::{self, Frame, Split};
 use crate::mqtt::packet::{Packet, decode};
 use crate::mqtt::{DecodeError, ReasonCode};
@@ -16,6 +14,7 @@ use crate::session::{Ending, Violation};
 const WORK_MAX: u32 = 1024;
 /// SUBSCRIBE and UNSUBSCRIBE name many filters each, and may go through all retained messages.
 const WORK_OF_FILTERS: u32 = WORK_MAX / 4;
+const PUBLISH: u8 = 3;
 const SUBSCRIBE: u8 = 8;
 const UNSUBSCRIBE: u8 = 10;
 
@@ -62,31 +61,8 @@ impl Core {
         }
     }
 
-    fn read(&mut self, slot: u32) {
+    pub(super) fn read(&mut self, slot: u32) {
         self.guarded(slot, |core| core.read_once(slot));
-    }
-
-    /// Does `work` for a connection's bytes: a panic ends this connection and no other.
-    fn guarded(&mut self, slot: u32, work: impl FnOnce(&mut Self)) {
-        if catch_unwind(AssertUnwindSafe(|| work(self))).is_err() {
-            tracing::error!(core = self.id, slot, "caught a panic while handling a connection: closed it");
-            self.mend();
-            self.end(slot, Ending::Lost);
-        }
-    }
-
-    /// Handles a letter. A panic takes no more than this letter with it.
-    pub(super) fn open_letter(&mut self, letter: Mail) {
-        if catch_unwind(AssertUnwindSafe(|| self.handle_letter(letter))).is_err() {
-            tracing::error!(core = self.id, "caught a panic while handling a letter");
-            self.mend();
-        }
-    }
-
-    /// A panic was caught: tools that were out of their place are lost.
-    fn mend(&mut self) {
-        self.counters.add(Metric::CaughtPanics, 1);
-        self.plan = Plan::new(self.shared.inboxes.len());
     }
 
     fn read_once(&mut self, slot: u32) {
@@ -147,14 +123,15 @@ impl Core {
         let mut plain = std::mem::take(&mut self.plain);
         plain.clear();
         let progress = client.layers.open(wire, &mut plain);
+        // What came before the end counts, and there is no next turn for it.
+        let ends = progress.as_ref().map_or(true, |progress| progress.closed);
+        client.flags.last_words = ends;
         if client.layers.wants_seal() {
             self.touch(slot);
         }
         self.take_bytes(slot, &plain);
         plain.shrink_to(4 * SCRATCH_BYTES);
         self.plain = plain;
-        // What came before the end counts, and there is no next turn for it.
-        let ends = progress.as_ref().map_or(true, |progress| progress.closed);
         while ends && self.clients.get(slot).is_some_and(|client| client.flags.unfinished) {
             self.take_kept(slot);
         }
@@ -227,6 +204,9 @@ impl Core {
                     break;
                 }
                 Ok(Split::Whole { frame, len }) => {
+                    if frame.first >> 4 == PUBLISH && self.must_wait(slot) {
+                        break;
+                    }
                     taken += len;
                     work += match frame.first >> 4 {
                         SUBSCRIBE | UNSUBSCRIBE => WORK_OF_FILTERS,

@@ -1,6 +1,7 @@
 //! The thread of a core: a `mio` poll, the clock, accepting, and the turn.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
@@ -16,17 +17,18 @@ use crate::clock::{Moment, Now};
 use crate::metrics::Board;
 use crate::net::Listener;
 use crate::net::Transport;
-use crate::net::listener::exhausted;
 use crate::wake::Wake;
 
 /// Events taken from the poll in one turn.
 const EVENTS_MAX: usize = 512;
 /// Connections accepted from one listener in one turn: a handshake costs more than a message.
 const ACCEPTS_MAX: usize = 64;
-/// How long a listener rests when descriptors have run out.
+/// How long a listener rests when it cannot accept: descriptors have run out, or whatever else does not pass by asking again.
 const REST: Duration = Duration::from_millis(100);
 /// How long a stopping core waits for its connections to be told.
 const STOP: Duration = Duration::from_secs(3);
+/// The exit code of a process that lost a core (EX_SOFTWARE of sysexits.h).
+const EXIT_SOFTWARE: i32 = 70;
 /// Tokens from here up are not clients.
 const WAKER: Token = Token(usize::MAX);
 const FIRST_LISTENER: usize = usize::MAX - 1024;
@@ -64,7 +66,7 @@ impl Cores {
     /// Something that wakes every core, for the store.
     pub fn wake_all(&self) -> Wake {
         let inboxes = self.inboxes.clone();
-        Wake::new(move || inboxes.iter().for_each(|inbox| inbox.post(Mail::Durable)))
+        Wake::new(move || inboxes.iter().for_each(|inbox| inbox.post_durable()))
     }
 
     /// Says good-bye to every client and waits until the cores have ended, at most a few seconds.
@@ -122,10 +124,23 @@ pub fn start(options: Options) -> io::Result<Cores> {
     let mut threads = Vec::new();
     for (id, (poll, listeners)) in polls.into_iter().zip(options.listeners).enumerate() {
         let mut runner = Runner::new(id, poll, listeners, Arc::clone(&shared), clock, Arc::clone(&connections))?;
-        let thread = std::thread::Builder::new().name(format!("core-{id}")).spawn(move || runner.run())?;
+        let thread =
+            std::thread::Builder::new().name(format!("core-{id}")).spawn(move || outlive(id, || runner.run()))?;
         threads.push(thread);
     }
     Ok(Cores { threads, inboxes })
+}
+
+/// Runs a core to its end. One that ends in any other way would leave its clients connected and unheard, its part of the new
+/// connections in the backlog, and letters for it without a reader: no process is better than that one, and who supervises it
+/// starts a whole one. What was acknowledged is in the store.
+fn outlive(id: usize, run: impl FnOnce() -> io::Result<()>) {
+    match catch_unwind(AssertUnwindSafe(run)) {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => tracing::error!(core = id, %error, "a core cannot poll: the process ends"),
+        Err(_) => tracing::error!(core = id, "a core ended by a panic: the process ends"),
+    }
+    std::process::exit(EXIT_SOFTWARE)
 }
 
 /// How many connections there are in all, and may be.
@@ -175,7 +190,7 @@ impl Runner {
         Ok(Self { poll, entrances, inbox, core, clock, admission, counted: 0 })
     }
 
-    fn run(&mut self) {
+    fn run(&mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENTS_MAX);
         let mut mail = Vec::new();
         let mut ready = Vec::new();
@@ -184,8 +199,7 @@ impl Runner {
             if let Err(error) = self.poll.poll(&mut events, self.timeout())
                 && error.kind() != io::ErrorKind::Interrupted
             {
-                tracing::error!(%error, "a core cannot poll and ends");
-                return;
+                return Err(error);
             }
             self.inbox.take(&mut mail);
             if mail.iter().any(|letter| matches!(letter, Mail::Stop)) {
@@ -198,7 +212,7 @@ impl Runner {
             self.accept();
             self.count();
             if stop_at.is_some_and(|at| self.core.connections() == 0 || Instant::now() >= at) {
-                return;
+                return Ok(());
             }
         }
     }
@@ -234,7 +248,12 @@ impl Runner {
     fn accept(&mut self) {
         for n in 0..self.entrances.len() {
             for _ in 0..ACCEPTS_MAX {
-                if !self.accept_one(n) {
+                // The connection that panicked is closed by having been dropped on the way.
+                let accepted = catch_unwind(AssertUnwindSafe(|| self.accept_one(n)));
+                if accepted.is_err() {
+                    self.core.panicked("accepting a connection");
+                }
+                if !accepted.unwrap_or(true) {
                     break;
                 }
             }
@@ -259,9 +278,8 @@ impl Runner {
             }
             Err(error) => {
                 tracing::warn!(%error, door = %entrance.door.name, "cannot accept: resting");
-                if exhausted(&error) {
-                    entrance.rests_until = Some(Instant::now() + REST);
-                }
+                // Readiness is told once: the listener stays ready, and would be asked again without a pause.
+                entrance.rests_until = Some(Instant::now() + REST);
                 return false;
             }
         };
@@ -296,3 +314,6 @@ impl Runner {
         self.counted = connections;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -362,6 +362,12 @@ catalogue! {
     RetainedMessages = Gauge "heraldmq_retained_messages" in Count;
     /// Sessions, connected or waiting for their client.
     Sessions = Gauge "heraldmq_sessions" in Count;
+    /// Bytes of messages on their way from core to core. While it is high, a core is slower than those that publish to its clients.
+    InboxBytes = Gauge "heraldmq_inbox_bytes" in Bytes;
+    /// Clients that are not read for now, because they publish faster than another core delivers.
+    PublishersPaused = Gauge "heraldmq_publishers_paused" in Count;
+    /// Times that a client was not read for a while, because it published faster than another core delivered.
+    PublisherPauses = Counter "heraldmq_publisher_pauses_total" in Count;
     /// Panics in the handling of one connection that ended this connection and nothing else: each is a defect.
     CaughtPanics = Counter "heraldmq_caught_panics_total" in Count;
     /// Connections ended because the client broke a rule, by Reason Code.

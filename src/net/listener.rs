@@ -197,21 +197,13 @@ fn tune(socket: SockRef<'_>) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether accepting failed because the process or the system is out of descriptors or memory.
-///
-/// The connection stays in the backlog and, with edge-triggered readiness, no event will tell of it
-/// again: remember that the listener is readable, pause it for a while (100 ms), and try again. Other
-/// things need descriptors too, so a limit on connections well below the descriptor limit is what
-/// keeps this from happening at all.
-pub fn exhausted(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
-}
-
 impl Listener {
     /// Accepts one connection, non-blocking and tuned.
     ///
     /// # Errors
-    /// `WouldBlock` when nobody waits; see [`exhausted`] for the error to expect under load.
+    /// `WouldBlock` when nobody waits. Any other error is not the connection's but the listener's: under load that the process
+    /// is out of descriptors. The connection stays in the backlog and, with edge-triggered readiness, no event will tell of it
+    /// again: remember that the listener is readable, pause it for a while (100 ms), and try again.
     pub fn accept(&mut self) -> io::Result<(TcpStream, SocketAddr)> {
         let mut aborted = 0;
         loop {
@@ -327,12 +319,6 @@ mod tests {
     fn nobody_waiting_would_block() {
         let mut listener = bind(&options(), 1).unwrap().remove(0);
         assert_eq!(listener.accept().expect_err("nobody").kind(), io::ErrorKind::WouldBlock);
-    }
-
-    #[test]
-    fn running_out_of_descriptors_is_told_from_other_errors() {
-        assert!(exhausted(&io::Error::from_raw_os_error(libc::EMFILE)));
-        assert!(!exhausted(&io::Error::from(io::ErrorKind::WouldBlock)));
     }
 
     #[test]

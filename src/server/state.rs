@@ -36,12 +36,16 @@ pub(super) fn broker(config: &Config, started: Instant) -> Result<Arc<Broker>, O
     let broker = Broker {
         index: Index::new(),
         retained: Retained::new(retained),
-        directory: Directory::new(),
+        directory: Directory::bounded(config.intake.sessions_max),
         later: Later::new(),
         repairs: Repairs::default(),
         store,
     };
     let sessions = broker.recover(now);
+    if sessions > config.intake.sessions_max {
+        let most = config.intake.sessions_max;
+        tracing::warn!(sessions, most, "there are more sessions than limits.sessions_max: new ones are refused");
+    }
     tracing::info!(store = broker.store.mode(), sessions, retained = broker.retained.count(), "state is there");
     Ok(Arc::new(broker))
 }

@@ -259,6 +259,11 @@ impl Session {
         if self.keep_alive.is_over(now) { Err(Ending::KeepAlive) } else { Ok(()) }
     }
 
+    /// The client was not read until now: what was not heard does not count against it.
+    pub fn excuse_silence(&mut self, now: Now) {
+        self.keep_alive.heard(now);
+    }
+
     /// When [`Session::handle_timeout`] wants to be called at the latest; it may move later unnoticed, never earlier.
     pub fn deadline(&self) -> Option<Moment> {
         self.keep_alive.deadline()

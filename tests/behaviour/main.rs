@@ -13,12 +13,14 @@ mod figures;
 mod fragments;
 mod lies;
 mod memory;
+mod pressure;
 mod slow;
 mod states;
 mod takeover;
 mod websocket;
 
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use support::broker::{self, Broker, CAUGHT_PANICS, EXTERNAL};
 use support::build::Connect;
@@ -65,4 +67,14 @@ fn no_panic(broker: &Broker) {
 /// Memory of the broker, bytes.
 fn resident_bytes(broker: &Broker) -> f64 {
     broker.metric("process_resident_memory_bytes")
+}
+
+/// Waits until a metric, which the cores show once a second, has this value.
+#[track_caller]
+fn await_metric(broker: &Broker, name: &str, expected: f64) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while broker.metric(name) != expected && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(broker.metric(name), expected, "{name}");
 }

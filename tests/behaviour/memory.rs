@@ -10,7 +10,7 @@ use crate::support::talk::connected;
 use crate::support::unique;
 use crate::support::wire::Version::{V3, V5};
 use crate::support::wire::{Props, field, frame, prop};
-use crate::{VERSIONS, resident_bytes, sound, sound_at};
+use crate::{VERSIONS, await_metric, resident_bytes, sound, sound_at};
 
 const MIB: f64 = 1024.0 * 1024.0;
 
@@ -219,6 +219,43 @@ fn a_session_at_rest_keeps_no_more_than_its_queue_limit_and_the_newest() {
         }
         client.expect_nothing();
     }
+    sound_at(&broker);
+}
+
+#[test]
+fn a_session_above_the_limit_is_refused_and_those_that_are_there_are_not() {
+    let broker = broker::with("[limits]\nsessions_max = 3\n");
+    let addr = broker.addr("mqtt");
+    let connect = |version, id: &str| Connect::new(version, id).resume();
+    let (kept, brief) = (unique("kept"), unique("brief"));
+    connect(V5, &kept).open_at(addr).leave();
+    let mut first = Connect::new(V3, &brief).open_at(addr);
+    let mut third = Connect::new(V5, unique("c")).open_at(addr);
+    for _ in 0..2 {
+        for (refused, code) in [
+            (Connect::new(V5, unique("new")), 0x97),
+            (Connect::new(V3, unique("new")), 3),
+            (connect(V5, &unique("new")), 0x97),
+        ] {
+            assert!(refused.attempt_at(addr).expect_no_entry(&[code]).is_some(), "it is told why");
+        }
+    }
+    await_metric(&broker, "heraldmq_connects_refused_total", 6.0);
+    // One is taken over, one is resumed, one begins anew.
+    let second = Connect::new(V3, &brief).open_at(addr);
+    first.drain_to_close();
+    let back = connect(V5, &kept).open_at(addr);
+    assert!(back.session_present());
+    back.leave();
+    let anew = Connect::new(V5, &kept).open_at(addr);
+    assert!(!anew.session_present());
+    third.ping();
+    // Who leaves makes room.
+    second.leave();
+    anew.leave();
+    // The name is free when the connection has been seen to end.
+    third.leave();
+    await_metric(&broker, "heraldmq_sessions", 0.0);
     sound_at(&broker);
 }
 

@@ -6,6 +6,7 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
+use heraldmq::store::rocks::fail_point;
 use program::{Program, ask, directory, put, run};
 
 const ANYWHERE: &str = "\
@@ -258,4 +259,27 @@ fn a_store_is_backed_up_while_it_runs_checked_restored_and_refused_when_it_is_da
     assert_eq!(saved.code, Some(0), "{}", saved.errors);
     let file = put(&place, "s.toml", &format!("data_dir = \"saved\"\n{ANYWHERE}[store]\nmode = \"sync\"\n"));
     expect_kept(&Program::start(&place, &file));
+}
+
+#[test]
+fn a_store_that_loses_its_writer_ends_the_process_and_nothing_is_acknowledged() {
+    let place = directory();
+    let file = put(&place, "c.toml", ANYWHERE);
+    // The first commit is the broker's own; a later one panics.
+    let fail_point = [(fail_point::VARIABLE, "batched:2:panic")];
+    let mut program = Program::start_with(&place, &file, &fail_point);
+    let mut stream = client(&program);
+    let mut answered = Vec::new();
+    for _ in 0..2 {
+        // The last write may find the socket closed.
+        let _ = stream.write_all(b"\x33\x0a\x00\x04kept\x00\x01hi");
+        let _ = stream.read(&mut [0; 4]).map(|count| answered.push(count));
+    }
+    assert_eq!(program.wait(), Some(70), "{}", program.log());
+    assert!(program.log().contains("a thread of the store ended by a panic: the process ends"), "{}", program.log());
+    assert!(answered.iter().filter(|count| **count == 4).count() < 2, "{answered:?}");
+    drop(program);
+    let program = Program::start(&place, &file);
+    retain(&program, b"kept");
+    expect_kept(&program);
 }

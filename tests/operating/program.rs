@@ -106,7 +106,12 @@ pub struct Program {
 impl Program {
     /// Starts it, and returns when it has said that it listens.
     pub fn start(place: &TempDir, file: &str) -> Self {
-        let mut child = command(place.path(), &["--config", file]).spawn().unwrap();
+        Self::start_with(place, file, &[])
+    }
+
+    pub fn start_with(place: &TempDir, file: &str, environment: &[(&str, &str)]) -> Self {
+        let mut command = command(place.path(), &["--config", file]);
+        let mut child = command.envs(environment.iter().copied()).spawn().unwrap();
         let log = Arc::new(Mutex::new(String::new()));
         let (into, errors) = (Arc::clone(&log), child.stderr.take().unwrap());
         std::thread::spawn(move || {

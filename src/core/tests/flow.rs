@@ -86,7 +86,7 @@ fn unframed(mut bytes: &[u8]) -> Vec<u8> {
 }
 
 /// A masked binary frame, the mask being zero.
-fn frame(payload: &[u8]) -> Vec<u8> {
+pub(super) fn frame(payload: &[u8]) -> Vec<u8> {
     assert!(payload.len() < 126);
     [&[0x82, 0x80 | payload.len() as u8, 0, 0, 0, 0][..], payload].concat()
 }
@@ -96,7 +96,7 @@ const REQUEST: &[u8] = b"GET /mqtt HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\n
     Sec-WebSocket-Protocol: mqtt\r\n\r\n";
 
 /// A client over WebSocket that was let in.
-fn open_websocket(bench: &mut Bench) -> Line {
+pub(super) fn open_websocket(bench: &mut Bench) -> Line {
     let mut line = bench.connect_over(0, Layers::Ws(Box::new(WebSocket::new("/mqtt".into()))));
     line.send(REQUEST);
     bench.turn(0, &[&line]);

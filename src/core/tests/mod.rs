@@ -5,6 +5,7 @@ mod flow;
 mod full;
 mod order;
 mod panics;
+mod pressure;
 mod refused;
 mod seats;
 
@@ -50,10 +51,21 @@ impl Bench {
 
     /// The same, with `seen` being what the cores see of the store.
     pub(super) fn over(seen: Arc<dyn Store>, store: Arc<Memory>, limits: Limits, capacity: usize) -> Self {
+        Self::with(seen, store, Directory::new(), limits, capacity)
+    }
+
+    /// With room for so many sessions, and a store where everything is durable at once.
+    pub(super) fn bounded(sessions_max: usize) -> Self {
+        let store = Arc::new(Memory::instant(Bounds::default()));
+        let seen = Arc::clone(&store) as Arc<dyn Store>;
+        Self::with(seen, store, Directory::bounded(sessions_max), Limits::default(), 1 << 16)
+    }
+
+    fn with(seen: Arc<dyn Store>, store: Arc<Memory>, directory: Directory, limits: Limits, capacity: usize) -> Self {
         let broker = Arc::new(Broker {
             index: Index::new(),
             retained: Retained::default(),
-            directory: Directory::new(),
+            directory,
             later: Later::new(),
             repairs: Repairs::default(),
             store: seen,

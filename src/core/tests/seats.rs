@@ -1,6 +1,7 @@
 //! Seats: taking over, leaving, coming back.
 
 use super::*;
+use crate::metrics::Reason;
 
 fn slow() -> Bench {
     Bench::new(Memory::manual(Bounds::default()), Limits::default(), 1 << 16)
@@ -58,4 +59,42 @@ fn a_claimant_that_is_gone_before_its_turn_leaves_the_seat_free() {
     bench.settle(&[&first]);
     let mut third = bench.open(1, "c", 60);
     assert!(third.read().is_empty(), "nothing else happens to it");
+}
+
+/// CONNECT of 3.1.1 with Clean Session 1.
+fn connect_v3(client: &str) -> Vec<u8> {
+    packet(0x10, &[&field("MQTT")[..], &[4, 2, 0, 0], &field(client)].concat())
+}
+
+#[test]
+fn where_there_is_no_room_for_a_session_who_has_one_comes_in_and_nobody_else() {
+    let mut bench = Bench::bounded(2);
+    let kept = bench.open(0, "kept", 60);
+    let brief = bench.open(1, "brief", 0);
+    for core in [0, 1] {
+        let mut line = bench.enter(core, "new", 60);
+        bench.settle(&[&line]);
+        assert!(matches!(line.read()[..], [0x20, _, 0, 0x97, ..]), "5.0: Quota exceeded");
+        let mut line = bench.connect_over(core, Layers::Plain);
+        line.send(&connect_v3("new"));
+        bench.settle(&[&line]);
+        assert_eq!(line.read(), [0x20, 2, 0, 3], "3.1.1: Server unavailable");
+    }
+    assert_eq!(bench.count(Metric::ConnectsRefused(Reason::QuotaExceeded)), 4);
+    // Taken over on another core, resumed, and replaced by a Clean Start.
+    let again = bench.open(0, "brief", 0);
+    assert_eq!(bench.count(Metric::ConnectionsClosed(Closed::TakenOver)), 1);
+    bench.vanish(kept);
+    let kept = bench.open(1, "kept", 60);
+    bench.vanish(kept);
+    let mut line = bench.connect_over(1, Layers::Plain);
+    line.send(&connect_v3("kept"));
+    bench.settle(&[&line]);
+    assert_eq!(line.read(), [0x20, 2, 0, 0]);
+    assert_eq!(bench.shared.broker.directory.len(), 2);
+    // Each session that ends makes room for one.
+    bench.vanish(again);
+    drop(brief);
+    bench.open(0, "new", 60);
+    assert_eq!(bench.shared.broker.directory.len(), 2);
 }

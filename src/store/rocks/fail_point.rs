@@ -1,6 +1,7 @@
 //! Places where a test ends the process, one at each step of a commit.
 //!
-//! `HERALDMQ_FAIL_POINT=written` aborts when that step is reached for the first time, `written:7` at the seventh time.
+//! `HERALDMQ_TEST_FAIL_POINT=written` aborts when that step is reached for the first time, `written:7` at the seventh time;
+//! `written:7:panic` panics there instead.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,14 +15,17 @@ pub const VARIABLE: &str = "HERALDMQ_TEST_FAIL_POINT";
 struct Wanted {
     step: String,
     left: AtomicU64,
+    panics: bool,
 }
 
 fn wanted() -> Option<&'static Wanted> {
     static WANTED: OnceLock<Option<Wanted>> = OnceLock::new();
     let read = || {
         let text = std::env::var(VARIABLE).ok()?;
-        let (step, count) = text.split_once(':').unwrap_or((&text, "1"));
-        Some(Wanted { step: step.to_owned(), left: AtomicU64::new(count.parse().unwrap_or(1)) })
+        let mut parts = text.split(':');
+        let step = parts.next().unwrap_or_default().to_owned();
+        let count = parts.next().and_then(|count| count.parse().ok()).unwrap_or(1);
+        Some(Wanted { step, left: AtomicU64::new(count), panics: parts.next() == Some("panic") })
     };
     WANTED.get_or_init(read).as_ref()
 }
@@ -33,6 +37,7 @@ pub(super) fn reached(step: &'static str) {
         && wanted.step == step
         && wanted.left.fetch_sub(1, Ordering::Relaxed) == 1
     {
+        assert!(!wanted.panics, "as {VARIABLE} wants it");
         tracing::error!(step, "ended at the fail point that {VARIABLE} names");
         std::process::abort();
     }

@@ -32,6 +32,7 @@ mod shared;
 mod tests;
 mod writer;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -53,6 +54,9 @@ use reader::Reader;
 use shared::{Read, Shared, What};
 use writer::Writer;
 
+/// The exit code of a process that lost a thread of its store (EX_SOFTWARE of sysexits.h).
+const EXIT_SOFTWARE: i32 = 70;
+
 /// When an acknowledgement may leave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
@@ -66,6 +70,16 @@ pub enum Mode {
 fn damaged(what: &str) -> ! {
     tracing::error!(what, "the store is damaged: the process ends; `heraldmq store check` says more");
     std::process::exit(78)
+}
+
+/// Runs a thread of the store to its end. Without its writer nothing would be acknowledged ever again, without its reader no
+/// session that comes back would be let in; and what the writer knows may be half changed. So the process ends, and the next one
+/// begins with what is in the log.
+fn outlive(thread: &str, run: impl FnOnce()) {
+    if catch_unwind(AssertUnwindSafe(run)).is_err() {
+        tracing::error!(thread, "a thread of the store ended by a panic: the process ends");
+        std::process::exit(EXIT_SOFTWARE)
+    }
 }
 
 /// A store in a folder.
@@ -115,10 +129,10 @@ impl Rocks {
             looked_at: Instant::now(),
         };
         let reader = Reader { shared: Arc::clone(&shared), due };
-        let spawn = |name: &str, run: Box<dyn FnOnce() + Send>| {
+        let spawn = |name: &'static str, run: Box<dyn FnOnce() + Send>| {
             std::thread::Builder::new()
                 .name(name.into())
-                .spawn(run)
+                .spawn(move || outlive(name, run))
                 .map_err(|source| OpenError::System { folder: folder.to_owned(), source })
         };
         let threads =
