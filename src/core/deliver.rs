@@ -100,7 +100,6 @@ impl Core {
         for copy in plan.extra.drain(..) {
             ticket = ticket.max(self.publish_extra(&message, copy, earlier));
         }
-        plan.clear();
         self.plan = plan;
         (ticket, reason, held)
     }
