@@ -99,7 +99,8 @@ pub struct Core {
     plain: Vec<u8>,
     templates: Templates,
     routing: Routing,
-    plan: Plan,
+    /// Away while a message is routed; made anew if that ended in a panic.
+    plan: Option<Box<Plan>>,
     /// Letters for other cores, posted at the end of the turn.
     staged: Vec<Vec<Mail>>,
     /// Connections to flush at the end of the turn.
@@ -137,7 +138,7 @@ impl Core {
             plain: Vec::new(),
             templates: Templates::default(),
             routing: Routing::default(),
-            plan: Plan::new(cores),
+            plan: None,
             staged: std::iter::repeat_with(Vec::new).take(cores).collect(),
             touched: Vec::new(),
             again: Vec::new(),

@@ -5,7 +5,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::client::{Client, Stage};
 use super::{Core, Mail, Ready, SCRATCH_BYTES};
-use crate::broker::plan::Plan;
 use crate::metrics::{Closed, Direction, Metric};
 use crate::mqtt::frame::{self, Frame, Split};
 use crate::mqtt::packet::{Packet, decode};
@@ -80,7 +79,7 @@ impl Core {
     /// A panic was caught: tools that were out of their place are lost.
     fn mend(&mut self) {
         self.counters.add(Metric::CaughtPanics, 1);
-        self.plan = Plan::new(self.shared.inboxes.len());
+        self.plan = None;
     }
 
     fn read_once(&mut self, slot: u32) {
