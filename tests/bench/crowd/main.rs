@@ -53,7 +53,10 @@ fn main() {
     let folder = tempfile::tempdir().expect("a directory");
     let mut world = World::open(store, folder.path());
     let sockets = world.sockets_allowed().min(sessions / 4);
-    println!("{sessions} sessions, {sockets} of them over sockets; store: {}; one thread for the broker and all clients", store.name());
+    println!(
+        "{sessions} sessions, {sockets} of them over sockets; store: {}; one thread for the broker and all clients",
+        store.name()
+    );
 
     world.connect(FEW.min(sessions), 0);
     let few = unicast(&mut world, FEW.min(sessions));

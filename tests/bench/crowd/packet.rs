@@ -15,7 +15,8 @@ fn packet(first: u8, body: &[u8]) -> Vec<u8> {
 
 /// Clean Start 0, Session Expiry Interval one day.
 pub fn connect(client: &str, keep_alive_s: u16) -> Vec<u8> {
-    let head = [&field("MQTT")[..], &[5, 0], &keep_alive_s.to_be_bytes(), &[5, 0x11], &86_400_u32.to_be_bytes()].concat();
+    let head =
+        [&field("MQTT")[..], &[5, 0], &keep_alive_s.to_be_bytes(), &[5, 0x11], &86_400_u32.to_be_bytes()].concat();
     packet(0x10, &[&head[..], &field(client)].concat())
 }
 
