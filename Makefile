@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help build run test test-rust test-clients torture check fuzz bench clean tools
+.PHONY: help build run test test-rust test-clients torture check fuzz bench instructions clean tools
 
 CARGO ?= cargo
 # Links RocksDB from a copy compiled once for the machine, as soon as the project uses it.
@@ -65,6 +65,12 @@ bench: tools ## CPU for a message and memory for a connection, next to a minimal
 	@PATH=$$PATH:/usr/sbin .ci/need mosquitto=mosquitto
 	@.ci/cache restore release
 	$(ROCKSDB) $(CARGO) bench --locked --bench brokers -- $(if $(QUICK),--quick)
+	@.ci/cache save release
+
+instructions: tools ## instructions of the steps every message takes, against those expected; UPDATE=1 writes them down
+	@.ci/need valgrind=valgrind
+	@.ci/cache restore release
+	$(ROCKSDB) $(if $(UPDATE),UPDATE=1) $(CARGO) bench --locked --bench instructions
 	@.ci/cache save release
 
 clean: ## remove what was compiled here; the cache stays

@@ -1,12 +1,14 @@
 //! The Application Message: what travels from a publisher to its subscribers.
 //!
-//! Topic Name, forwardable properties and payload lie one behind the other in one shared buffer, so
-//! that a message costs one copy however many people get it.
+//! Forwardable properties and payload lie one behind the other in one shared buffer, so that a message costs one copy however
+//! many people get it. The Topic Name stays text beside it, in the message itself if it is short: it is asked for several
+//! times for each delivery, and is not to be checked again each time.
 //!
 //! *Architecture invariant:* a message never changes after it was made, and knows nothing about who
 //! gets it: Packet Identifiers, granted QoS and Subscription Identifiers belong to a delivery.
 
 use bytes::Bytes;
+use smol_str::SmolStr;
 
 use crate::clock::{Moment, Now};
 use crate::identity::Origin;
@@ -29,8 +31,8 @@ pub enum Class {
 /// One Application Message. Shared as `Arc<Message>`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
+    topic: SmolStr,
     body: Bytes,
-    topic_len: u16,
     properties_len: u32,
     /// The QoS it was published with.
     pub qos: QoS,
@@ -65,16 +67,14 @@ pub struct Parts<'a> {
 }
 
 impl Message {
-    /// Copies `parts` into one buffer; an expiry interval becomes a deadline from `now`.
+    /// Copies `parts`; an expiry interval becomes a deadline from `now`.
     pub fn new(parts: Parts<'_>, now: Now) -> Self {
-        let (topic, properties) = (parts.topic.as_bytes(), parts.properties);
-        let mut body = Vec::with_capacity(topic.len() + properties.len() + parts.payload.len());
-        body.extend_from_slice(topic);
-        body.extend_from_slice(properties);
+        let mut body = Vec::with_capacity(parts.properties.len() + parts.payload.len());
+        body.extend_from_slice(parts.properties);
         body.extend_from_slice(parts.payload);
         Self {
-            topic_len: topic.len() as u16,
-            properties_len: properties.len() as u32,
+            topic: SmolStr::new(parts.topic),
+            properties_len: parts.properties.len() as u32,
             body: Bytes::from(body),
             qos: parts.qos,
             retain: parts.retain,
@@ -86,34 +86,27 @@ impl Message {
 
     /// The Topic Name.
     pub fn topic(&self) -> &str {
-        let bytes = self.body.get(..usize::from(self.topic_len)).unwrap_or_default();
-        // The buffer was filled from a `&str` of exactly this length.
-        std::str::from_utf8(bytes).unwrap_or_default()
+        &self.topic
     }
 
     /// The properties that every receiver gets unaltered [MQTT-3.3.2-17], in wire form.
     pub fn properties(&self) -> &[u8] {
-        let start = usize::from(self.topic_len);
-        self.body.get(start..start + self.properties_len as usize).unwrap_or_default()
+        self.body.get(..self.properties_len as usize).unwrap_or_default()
     }
 
     /// The payload.
     pub fn payload(&self) -> &[u8] {
-        self.body.get(self.payload_at()..).unwrap_or_default()
+        self.body.get(self.properties_len as usize..).unwrap_or_default()
     }
 
-    /// The payload, sharing this message's buffer.
-    pub fn payload_shared(&self) -> Bytes {
-        self.body.slice(self.payload_at()..)
-    }
-
-    fn payload_at(&self) -> usize {
-        usize::from(self.topic_len) + self.properties_len as usize
+    /// The buffer in which the payload lies, to be shared where it is not worth copying.
+    pub fn body(&self) -> &Bytes {
+        &self.body
     }
 
     /// Bytes this message holds: topic, properties and payload.
     pub fn bytes(&self) -> usize {
-        self.body.len()
+        self.topic.len() + self.body.len()
     }
 
     /// Whether its life was over at `moment`: it must not be delivered any more [MQTT-3.3.2-5].
@@ -155,7 +148,7 @@ mod tests {
     fn the_parts_come_out_as_they_went_in() {
         let m = message(None);
         assert_eq!((m.topic(), m.properties(), m.payload()), ("a/é", &[1u8, 1][..], &b"hi"[..]));
-        assert_eq!(m.payload_shared(), m.payload());
+        assert_eq!(m.body().slice_ref(m.payload()), m.payload());
         assert_eq!(m.bytes(), 8);
     }
 

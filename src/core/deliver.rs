@@ -84,7 +84,7 @@ impl Core {
         if message.retain && !self.retain(&message, &mut records) {
             reason = ReasonCode::QuotaExceeded;
         }
-        let mut plan = std::mem::take(&mut self.plan);
+        let mut plan = self.plan.take().unwrap_or_else(|| Box::new(Plan::new(self.shared.inboxes.len())));
         self.shared.broker.route(&message, &mut self.routing, &mut plan);
         if plan.matched == 0 {
             self.counters.add(Metric::MessagesUnmatched, 1);
@@ -119,8 +119,7 @@ impl Core {
         for copy in plan.extra.drain(..) {
             ticket = ticket.max(self.publish_extra(&message, copy, earlier));
         }
-        plan.clear();
-        self.plan = plan;
+        self.plan = Some(plan);
         (ticket, reason, held)
     }
 

@@ -7,7 +7,6 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::{Core, Mail};
-use crate::broker::plan::Plan;
 use crate::metrics::Metric;
 use crate::session::Ending;
 
@@ -39,7 +38,7 @@ impl Core {
     pub(super) fn panicked(&mut self, what: &'static str) {
         tracing::error!(core = self.id, "caught a panic while {what}");
         self.counters.add(Metric::CaughtPanics, 1);
-        self.plan = Plan::new(self.shared.inboxes.len());
+        self.plan = None;
         self.post.fed = None;
     }
 }

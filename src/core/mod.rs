@@ -115,7 +115,8 @@ pub struct Core {
     plain: Vec<u8>,
     templates: Templates,
     routing: Routing,
-    plan: Plan,
+    /// Away while a message is routed; made anew if that ended in a panic.
+    plan: Option<Box<Plan>>,
     /// Letters for the cores, posted at the end of the turn.
     post: Post,
     /// Connections to flush at the end of the turn.
@@ -156,7 +157,7 @@ impl Core {
             plain: Vec::new(),
             templates: Templates::default(),
             routing: Routing::default(),
-            plan: Plan::new(cores),
+            plan: None,
             post: Post::new(cores),
             touched: Vec::new(),
             again: Vec::new(),

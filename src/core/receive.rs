@@ -193,11 +193,12 @@ impl Core {
         let Some(client) = self.clients.get_mut(slot) else { return 0 };
         client.flags.unfinished = false;
         let unsent_max = client.unsent_max();
+        let bytes_max = client.door.limits.load().packet_bytes_max as usize;
         while let Some(rest) = bytes.get(taken..).filter(|rest| !rest.is_empty()) {
             let Some(client) = self.clients.get_mut(slot).filter(|client| client.listens_below(unsent_max)) else {
                 break;
             };
-            match frame::split(rest, client.packet_bytes_max()) {
+            match frame::split(rest, client.packet_bytes_max(bytes_max)) {
                 Ok(Split::Whole { .. }) if work >= WORK_MAX => {
                     client.flags.unfinished = true;
                     self.list(slot);
@@ -289,11 +290,11 @@ impl Client {
         }
     }
 
-    /// Largest packet taken at this stage.
-    fn packet_bytes_max(&self) -> usize {
+    /// Largest packet taken at this stage, `open` being that of a client that was let in.
+    fn packet_bytes_max(&self, open: usize) -> usize {
         match self.stage {
             Stage::Entering(_) => self.door.preauth_bytes_max,
-            _ => self.door.limits.load().packet_bytes_max as usize,
+            _ => open,
         }
     }
 }

@@ -7,21 +7,29 @@ use bytes::Bytes;
 #[derive(Debug, Default)]
 pub struct Out {
     bytes: Vec<u8>,
-    /// Shared slices, each behind the first `at` bytes of `bytes`, ascending.
-    shared: Vec<(usize, Bytes)>,
-    shared_bytes: usize,
+    /// In a box: few connections have any, and every connection has this.
+    shared: Option<Box<Shared>>,
+}
+
+/// Shared slices.
+#[derive(Debug, Default)]
+struct Shared {
+    /// Each behind the first `at` copied bytes, ascending.
+    pieces: Vec<(usize, Bytes)>,
+    /// Bytes in them.
+    bytes: usize,
 }
 
 impl Out {
     /// An empty buffer that writes into `buffer` (cleared), so that its memory is used again.
     pub fn with_buffer(mut buffer: Vec<u8>) -> Self {
         buffer.clear();
-        Self { bytes: buffer, shared: Vec::new(), shared_bytes: 0 }
+        Self { bytes: buffer, shared: None }
     }
 
     /// Bytes waiting.
     pub fn len(&self) -> usize {
-        self.bytes.len() + self.shared_bytes
+        self.bytes.len() + self.shared.as_ref().map_or(0, |shared| shared.bytes)
     }
 
     /// Whether nothing waits.
@@ -36,18 +44,21 @@ impl Out {
 
     /// Appends `bytes` without copying them.
     pub fn put_shared(&mut self, bytes: Bytes) {
-        self.shared_bytes += bytes.len();
-        self.shared.push((self.bytes.len(), bytes));
+        let shared = self.shared.get_or_insert_default();
+        shared.bytes += bytes.len();
+        shared.pieces.push((self.bytes.len(), bytes));
     }
 
     /// Moves everything in `other` behind what is here. Shared slices stay shared; `other` keeps its buffer.
     pub fn append(&mut self, other: &mut Out) {
         let base = self.bytes.len();
         self.bytes.extend_from_slice(&other.bytes);
-        self.shared.extend(other.shared.drain(..).map(|(at, piece)| (base + at, piece)));
-        self.shared_bytes += other.shared_bytes;
+        if let Some(theirs) = other.shared.take() {
+            let shared = self.shared.get_or_insert_default();
+            shared.pieces.extend(theirs.pieces.into_iter().map(|(at, piece)| (base + at, piece)));
+            shared.bytes += theirs.bytes;
+        }
         other.bytes.clear();
-        other.shared_bytes = 0;
     }
 
     /// The copied part, to append small pieces in place. Only append: what is there must stay.
@@ -57,7 +68,7 @@ impl Out {
 
     /// Whether any shared slice waits: if not, [`Out::plain`] is everything.
     pub fn has_shared(&self) -> bool {
-        !self.shared.is_empty()
+        self.shared.is_some()
     }
 
     /// The copied part; all of it when nothing is shared.
@@ -68,7 +79,7 @@ impl Out {
     /// Everything in order, as slices, for a vectored write.
     pub fn slices<'a>(&'a self, mut each: impl FnMut(&'a [u8])) {
         let mut from = 0;
-        for (at, piece) in &self.shared {
+        for (at, piece) in self.pieces() {
             if *at > from {
                 each(self.bytes.get(from..*at).unwrap_or_default());
                 from = *at;
@@ -80,38 +91,23 @@ impl Out {
         }
     }
 
+    fn pieces(&self) -> &[(usize, Bytes)] {
+        self.shared.as_ref().map_or(&[], |shared| &shared.pieces)
+    }
+
     /// Forgets the first `count` bytes: they were written.
-    pub fn advance(&mut self, mut count: usize) {
+    pub fn advance(&mut self, count: usize) {
         if count >= self.len() {
             self.bytes.clear();
-            self.shared.clear();
-            self.shared_bytes = 0;
+            self.shared = None;
             return;
         }
-        let mut copied = 0;
-        let mut gone = 0;
-        for (at, piece) in &mut self.shared {
-            let before = (*at - copied).min(count);
-            copied += before;
-            count -= before;
-            if count == 0 && copied < *at {
-                break;
-            }
-            let part = piece.len().min(count);
-            count -= part;
-            self.shared_bytes -= part;
-            if part < piece.len() {
-                *piece = piece.slice(part..);
-                break;
-            }
-            gone += 1;
-        }
-        self.shared.drain(..gone);
-        copied += count.min(if self.shared.is_empty() { self.bytes.len() - copied } else { 0 });
+        let copied = match &mut self.shared {
+            Some(shared) => shared.advance(count, self.bytes.len()),
+            None => count,
+        };
         self.bytes.drain(..copied);
-        for (at, _) in &mut self.shared {
-            *at -= copied;
-        }
+        self.shared.take_if(|shared| shared.pieces.is_empty());
     }
 
     /// Whether it has memory to copy into.
@@ -122,8 +118,39 @@ impl Out {
     /// Gives the (empty) copy buffer away, so that an idle connection holds none.
     pub fn take_buffer(&mut self) -> Vec<u8> {
         debug_assert!(self.is_empty(), "bytes would be lost");
-        self.shared = Vec::new();
+        self.shared = None;
         std::mem::take(&mut self.bytes)
+    }
+}
+
+impl Shared {
+    /// Forgets what the first `count` bytes are made of, `all_copied` being the copied ones there are. Says how many of those are gone.
+    fn advance(&mut self, mut count: usize, all_copied: usize) -> usize {
+        let (mut copied, mut gone) = (0, 0);
+        for (at, piece) in &mut self.pieces {
+            let before = (*at - copied).min(count);
+            copied += before;
+            count -= before;
+            if count == 0 && copied < *at {
+                break;
+            }
+            let part = piece.len().min(count);
+            count -= part;
+            self.bytes -= part;
+            if part < piece.len() {
+                *piece = piece.slice(part..);
+                break;
+            }
+            gone += 1;
+        }
+        self.pieces.drain(..gone);
+        if self.pieces.is_empty() {
+            copied += count.min(all_copied - copied);
+        }
+        for (at, _) in &mut self.pieces {
+            *at -= copied;
+        }
+        copied
     }
 }
 

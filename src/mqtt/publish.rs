@@ -3,7 +3,7 @@
 
 mod template;
 
-pub use template::{Alias, Content, Shape, Templates, encoded_len};
+pub use template::{Alias, Content, Shape, Templates, encoded_len, put_once};
 
 use super::frame::Frame;
 use super::property::{self, Place, Value};

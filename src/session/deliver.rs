@@ -11,7 +11,7 @@ use crate::access::Permissions;
 use crate::clock::Now;
 use crate::identity::Ticket;
 use crate::message::Message;
-use crate::mqtt::publish::{Alias, Content, Shape, Templates, encoded_len};
+use crate::mqtt::publish::{Alias, Content, Shape, Templates, encoded_len, put_once};
 use crate::mqtt::{Ack, Out, Outgoing, PacketId, Peer, QoS, ReasonCode, outgoing};
 
 /// Retained messages of one SUBSCRIBE may wait beyond the bounds of the memory queue, up to this many: the client has had no
@@ -137,8 +137,7 @@ impl Session {
         let Some(expiry_s) = waiting.message.life_left_s(turn.now) else {
             return self.drop_waiting(&waiting, DropReason::Expired, desk);
         };
-        let payload = waiting.message.payload_shared();
-        let content = content(&waiting.message, &payload);
+        let content = content(&waiting.message);
         if !turn.may.may_receive(content.topic) {
             return self.drop_waiting(&waiting, DropReason::NotAuthorized, desk);
         }
@@ -184,7 +183,7 @@ impl Session {
     ) {
         match templates {
             Some(templates) => templates.put(content, shape, desk.out),
-            None => Templates::default().put(content, shape, desk.out),
+            None => put_once(content, shape, desk.out),
         }
         desk.sent.publish(shape.qos);
         if let (Some(Alias::Teach(_)), Some(aliases)) = (shape.alias, &mut self.aliases_out) {
@@ -217,8 +216,7 @@ impl Session {
         let Some(exchange) = self.inflight.exchange(id) else { return };
         let Some(message) = exchange.message.clone() else { return };
         exchange.progress = Progress::Published;
-        let payload = message.payload_shared();
-        let content = content(&message, &payload);
+        let content = content(&message);
         let subscription_ids = exchange.subscription_ids.clone();
         let mut shape = Shape {
             version: self.peer.version,
@@ -373,8 +371,9 @@ impl From<Delivery<'_>> for Waiting {
     }
 }
 
-fn content<'a>(message: &'a Message, payload: &'a bytes::Bytes) -> Content<'a> {
-    Content { topic: message.topic(), properties: message.properties(), payload }
+fn content(message: &Message) -> Content<'_> {
+    let (properties, payload) = (message.properties(), message.payload());
+    Content { topic: message.topic(), properties, payload, body: Some(message.body()) }
 }
 
 /// Whether the packet is within the client's Maximum Packet Size [MQTT-3.1.2-24]; leaves out a new alias if that helps.

@@ -53,9 +53,18 @@ enum Source {
     Live { floor: Ticket },
     /// There is more in the store behind `after`.
     Behind { after: Ticket },
-    /// That is being read; what comes by mail meanwhile is kept, unless it becomes too much. What the client is done with
-    /// meanwhile may still be in the page: at most a window's worth, as nothing new is begun.
-    Reading { late: Vec<Waiting>, overflow: bool, finished: Vec<Ticket> },
+    /// That is being read.
+    Reading(Box<Reading>),
+}
+
+/// What happens while the queue is read.
+#[derive(Debug, Default)]
+struct Reading {
+    /// What comes by mail is kept, unless it becomes too much.
+    late: Vec<Waiting>,
+    overflow: bool,
+    /// What the client is done with may still be in the page: at most a window's worth, as nothing new is begun.
+    finished: Vec<Ticket>,
 }
 
 /// Bounds of a queue in memory.
@@ -116,7 +125,7 @@ impl Feed {
             && match self.source {
                 Source::Memory => true,
                 Source::Live { floor } => ticket == Ticket::NONE || ticket > floor,
-                Source::Behind { .. } | Source::Reading { .. } => ticket == Ticket::NONE,
+                Source::Behind { .. } | Source::Reading(_) => ticket == Ticket::NONE,
             }
     }
 
@@ -145,12 +154,12 @@ impl Feed {
                 self.source = Source::Behind { after: *floor };
                 Offered::InStore
             }
-            Source::Reading { late, overflow, .. } => {
-                if *overflow || late.len() >= AHEAD {
-                    *overflow = true;
-                    *late = Vec::new();
+            Source::Reading(reading) => {
+                if reading.overflow || reading.late.len() >= AHEAD {
+                    reading.overflow = true;
+                    reading.late = Vec::new();
                 } else {
-                    late.push(waiting);
+                    reading.late.push(waiting);
                 }
                 Offered::InStore
             }
@@ -184,21 +193,21 @@ impl Feed {
         if !self.waiting.is_empty() {
             return None;
         }
-        self.source = Source::Reading { late: Vec::new(), overflow: false, finished: Vec::new() };
+        self.source = Source::Reading(Box::default());
         Some((after, AHEAD))
     }
 
     /// The client is done with the message in this place of the queue.
     pub(super) fn finished(&mut self, ticket: Ticket) {
-        if let Source::Reading { finished, .. } = &mut self.source {
-            finished.push(ticket);
+        if let Source::Reading(reading) = &mut self.source {
+            reading.finished.push(ticket);
         }
     }
 
     /// The part of the queue that was asked for. Messages for which `under_way` is true are being sent already.
     pub(super) fn take_page(&mut self, page: Page, under_way: impl Fn(Ticket) -> bool) {
-        let Source::Reading { late, overflow, finished } = &mut self.source else { return };
-        let (late, overflow, finished) = (std::mem::take(late), *overflow, std::mem::take(finished));
+        let Source::Reading(reading) = &mut self.source else { return };
+        let Reading { late, overflow, finished } = std::mem::take(&mut **reading);
         let last = page.messages.last().map_or(Ticket::NONE, |queued| queued.ticket);
         for queued in page.messages {
             if !under_way(queued.ticket) && !finished.contains(&queued.ticket) {

@@ -79,6 +79,8 @@ pub(super) struct Inflight {
     /// The lower of the client's Receive Maximum and our own bound.
     window: u16,
     last_id: u16,
+    /// So many identifiers behind `last_id` are known not to be in use, so that the window is not looked through for each.
+    free_ids: u16,
     /// Exchanges in state `Repeat`.
     repeats: u16,
 }
@@ -90,7 +92,8 @@ impl Inflight {
         let repeats = exchanges.iter().filter(|exchange| exchange.progress == Progress::Repeat).count();
         let last_id = exchanges.back().map_or(0, |exchange| exchange.packet_id.get());
         let taken = exchanges.len() - repeats;
-        Self { exchanges, taken: bounded(taken), window: window.max(1), last_id, repeats: bounded(repeats) }
+        let (taken, repeats) = (bounded(taken), bounded(repeats));
+        Self { exchanges, taken, window: window.max(1), last_id, free_ids: 0, repeats }
     }
 
     /// Whether another PUBLISH above QoS 0 may be sent [MQTT-3.3.4-9].
@@ -116,13 +119,23 @@ impl Inflight {
     /// A Packet Identifier that is not in use [MQTT-2.2.1-4]. There is one as long as there is quota.
     pub(super) fn fresh_id(&mut self) -> PacketId {
         loop {
+            if self.free_ids == 0 {
+                self.free_ids = self.free_behind(self.last_id);
+            }
             self.last_id = self.last_id.wrapping_add(1);
-            if let Some(id) = PacketId::new(self.last_id)
-                && self.find(id).is_none()
-            {
-                return id;
+            if self.free_ids > 0 {
+                self.free_ids -= 1;
+                if let Some(id) = PacketId::new(self.last_id) {
+                    return id;
+                }
             }
         }
+    }
+
+    /// How many identifiers behind `id`, 0 among them, are not in use.
+    fn free_behind(&self, id: u16) -> u16 {
+        let distances = self.exchanges.iter().map(|exchange| exchange.packet_id.get().wrapping_sub(id).wrapping_sub(1));
+        distances.min().unwrap_or(u16::MAX)
     }
 
     /// Begins an exchange.
@@ -191,4 +204,65 @@ impl Inflight {
 
 fn bounded(count: usize) -> u16 {
     u16::try_from(count).unwrap_or(u16::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn exchange(packet_id: PacketId) -> Exchange {
+        Exchange {
+            packet_id,
+            qos: QoS::AtLeastOnce,
+            retain: false,
+            progress: Progress::Published,
+            ticket: Ticket::NONE,
+            message: None,
+            subscription_ids: SmallVec::new(),
+        }
+    }
+
+    fn saved(id: u16) -> SavedOut {
+        SavedOut {
+            packet_id: PacketId::new(id).unwrap(),
+            state: OutState::Published,
+            ticket: Ticket::NONE,
+            message: None,
+            qos: QoS::AtLeastOnce,
+            retain: false,
+            subscription_ids: Vec::new(),
+        }
+    }
+
+    proptest! {
+        /// Whatever a session comes back with, and in whatever order it is acknowledged, beyond the end of the numbers too.
+        #[test]
+        fn mqtt_2_2_1_4_an_identifier_in_use_is_never_given_out(
+            resumed in proptest::collection::btree_set(prop_oneof![1..20_u16, 65_500..=u16::MAX], 0..20),
+            last in prop_oneof![1..20_u16, 65_500..=u16::MAX],
+            ends in proptest::collection::vec(proptest::option::of(0..100_usize), 0..300),
+        ) {
+            let mut resumed = resumed;
+            resumed.remove(&last);
+            let mut used: Vec<u16> = resumed.iter().copied().chain([last]).collect();
+            let mut inflight = Inflight::new(u16::MAX, used.iter().map(|id| saved(*id)).collect());
+            for end in ends {
+                match end {
+                    Some(at) if !used.is_empty() => {
+                        let id = used.swap_remove(at % used.len());
+                        let at = inflight.find(PacketId::new(id).unwrap()).unwrap();
+                        inflight.finish(at).unwrap();
+                    }
+                    _ => {
+                        let id = inflight.fresh_id();
+                        prop_assert!(!used.contains(&id.get()));
+                        used.push(id.get());
+                        inflight.begin(exchange(id));
+                    }
+                }
+            }
+        }
+    }
 }

@@ -15,8 +15,15 @@ pub(super) enum Received {
     None,
     /// The usual case: an exchange or a few.
     Few(Box<SmallVec<[PacketId; 12]>>),
-    /// One bit for each identifier, and how many are set.
-    Many(Box<[u64; WORDS]>, usize),
+    Many(Box<Bits>),
+}
+
+/// One bit for each identifier.
+#[derive(Debug)]
+pub(super) struct Bits {
+    words: [u64; WORDS],
+    /// How many are set.
+    count: usize,
 }
 
 impl Received {
@@ -25,7 +32,7 @@ impl Received {
         match self {
             Received::None => 0,
             Received::Few(list) => list.len(),
-            Received::Many(_, count) => *count,
+            Received::Many(bits) => bits.count,
         }
     }
 
@@ -34,7 +41,7 @@ impl Received {
         match self {
             Received::None => false,
             Received::Few(list) => list.contains(&id),
-            Received::Many(bits, _) => bits.get(word(id)).is_some_and(|word| word & bit(id) != 0),
+            Received::Many(bits) => bits.words.get(word(id)).is_some_and(|word| word & bit(id) != 0),
         }
     }
 
@@ -47,16 +54,11 @@ impl Received {
             Received::None => *self = Received::Few(Box::new(SmallVec::from_iter([id]))),
             Received::Few(list) if list.len() < LISTED_MAX => list.push(id),
             Received::Few(list) => {
-                let mut bits = Box::new([0; WORDS]);
-                for id in list.iter().copied().chain([id]) {
-                    set(&mut bits, id);
-                }
-                *self = Received::Many(bits, LISTED_MAX + 1);
+                let mut bits = Box::new(Bits { words: [0; WORDS], count: 0 });
+                list.iter().copied().chain([id]).for_each(|id| bits.set(id));
+                *self = Received::Many(bits);
             }
-            Received::Many(bits, count) => {
-                set(bits, id);
-                *count += 1;
-            }
+            Received::Many(bits) => bits.set(id),
         }
     }
 
@@ -68,11 +70,11 @@ impl Received {
         match self {
             Received::None => {}
             Received::Few(list) => list.retain(|other| *other != id),
-            Received::Many(bits, count) => {
-                if let Some(word) = bits.get_mut(word(id)) {
+            Received::Many(bits) => {
+                if let Some(word) = bits.words.get_mut(word(id)) {
                     *word &= !bit(id);
                 }
-                *count -= 1;
+                bits.count -= 1;
             }
         }
         if self.len() == 0 {
@@ -90,9 +92,13 @@ fn bit(id: PacketId) -> u64 {
     1 << (id.get() % 64)
 }
 
-fn set(bits: &mut [u64; WORDS], id: PacketId) {
-    if let Some(word) = bits.get_mut(word(id)) {
-        *word |= bit(id);
+impl Bits {
+    /// Sets the bit of an identifier that is not in.
+    fn set(&mut self, id: PacketId) {
+        if let Some(word) = self.words.get_mut(word(id)) {
+            *word |= bit(id);
+        }
+        self.count += 1;
     }
 }
 

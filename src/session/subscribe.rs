@@ -24,6 +24,9 @@ impl Room {
     }
 }
 
+/// Up to so many subscriptions a client keeps room for exactly those it has.
+const FEW: usize = 4;
+
 impl Session {
     pub(super) fn handle_subscribe(
         &mut self,
@@ -86,6 +89,10 @@ impl Session {
             if let Some((filter, _)) = &one.subscription
                 && let Err(place) = self.place_of(filter)
             {
+                // Most clients have a few for as long as they live: no room is kept for more.
+                if self.subscriptions.len() < FEW {
+                    self.subscriptions.reserve_exact(1);
+                }
                 self.subscriptions.insert(place, Arc::clone(filter));
             }
         }

@@ -14,7 +14,9 @@ pub struct Content<'a> {
     pub topic: &'a str,
     /// Forwardable properties in wire form; left out for 3.1.1.
     pub properties: &'a [u8],
-    pub payload: &'a bytes::Bytes,
+    pub payload: &'a [u8],
+    /// The buffer in which `payload` lies, if it may be shared.
+    pub body: Option<&'a bytes::Bytes>,
 }
 
 /// What differs from receiver to receiver.
@@ -134,7 +136,7 @@ impl Templates {
     pub fn put(&mut self, content: &Content<'_>, shape: &Shape<'_>, out: &mut Out) {
         debug_assert_eq!(shape.packet_id.is_some(), shape.qos != QoS::AtMostOnce, "[MQTT-2.2.1-2]");
         if shape.version.is_v5() && (shape.alias.is_some() || !shape.subscription_ids.is_empty()) {
-            return put_directly(content, shape, out);
+            return put_once(content, shape, out);
         }
         let Some(template) = self.templates.get_mut(layout(shape)) else { return };
         if template.frame.is_empty() {
@@ -150,14 +152,19 @@ impl Templates {
         let start = tail.len();
         tail.extend_from_slice(&template.frame);
         patch(tail.get_mut(start..).unwrap_or_default(), template.patches, shape);
-        if is_shared(content) {
-            out.put_shared(content.payload.clone());
+        if let Some(body) = shared_body(content) {
+            out.put_shared(body.slice_ref(content.payload));
         }
     }
 }
 
 fn is_shared(content: &Content<'_>) -> bool {
-    content.payload.len() > SHARED_ABOVE_BYTES
+    shared_body(content).is_some()
+}
+
+/// The buffer to share, for a payload that is worth it.
+fn shared_body<'a>(content: &Content<'a>) -> Option<&'a bytes::Bytes> {
+    content.body.filter(|_| content.payload.len() > SHARED_ABOVE_BYTES)
 }
 
 /// Writes into a copied frame what is this receiver's own.
@@ -178,14 +185,15 @@ fn patch(frame: &mut [u8], patches: Patches, shape: &Shape<'_>) {
     }
 }
 
-fn put_directly(content: &Content<'_>, shape: &Shape<'_>, out: &mut Out) {
+/// Appends one PUBLISH to `out` for which no template is worth keeping. Payloads above 8 KiB are shared; nothing is put for a
+/// packet that no Remaining Length can hold.
+pub fn put_once(content: &Content<'_>, shape: &Shape<'_>, out: &mut Out) {
     if encode(content, shape, out.tail()).is_none() {
         return;
     }
-    if is_shared(content) {
-        out.put_shared(content.payload.clone());
-    } else {
-        out.put(content.payload);
+    match shared_body(content) {
+        Some(body) => out.put_shared(body.slice_ref(content.payload)),
+        None => out.put(content.payload),
     }
 }
 

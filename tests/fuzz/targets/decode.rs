@@ -3,7 +3,6 @@
 //! Nothing panics; a packet is the same wherever its bytes were cut; and what was accepted comes back as it was when it is
 //! written and read again.
 
-use bytes::Bytes;
 use heraldmq::clock::Now;
 use heraldmq::identity::Origin;
 use heraldmq::message::{Message, Parts};
@@ -74,8 +73,8 @@ fn written_and_read_again(view: &PublishView<'_>, version: ProtocolVersion) {
     };
     let message = Message::new(parts, Now::default());
     assert_eq!((message.topic(), message.properties(), message.payload()), (view.topic, properties, view.payload));
-    let payload: Bytes = message.payload_shared();
-    let content = Content { topic: message.topic(), properties: message.properties(), payload: &payload };
+    let (properties, payload) = (message.properties(), message.payload());
+    let content = Content { topic: message.topic(), properties, payload, body: Some(message.body()) };
     let alias =
         view.topic_alias.map(|alias| if view.topic.is_empty() { Alias::Known(alias) } else { Alias::Teach(alias) });
     let shape = Shape {

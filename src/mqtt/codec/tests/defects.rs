@@ -87,7 +87,7 @@ fn d5_auth_is_read_and_written() {
 #[test]
 fn d6_a_subscription_identifier_takes_its_own_bytes_and_no_others() {
     let payload = Bytes::from_static(b"hi");
-    let content = Content { topic: "a", properties: &[], payload: &payload };
+    let content = Content { topic: "a", properties: &[], payload: &payload, body: Some(&payload) };
     let mut out = Out::default();
     Templates::default().put(&content, &Shape { subscription_ids: &[1, 2, 3], ..shape(QoS::AtMostOnce) }, &mut out);
     // The Remaining Length, one byte here, is not for mqttbytes.
@@ -197,7 +197,7 @@ fn d13_a_packet_that_cannot_be_written_leaves_nothing_behind() {
     assert_eq!((publish.write(&mut buffer), buffer.is_empty()), (Err(Error::PacketIdZero), false));
     // Our Packet Identifiers are never 0; what is too long is refused before the first byte.
     let payload = Bytes::from(vec![0; 268_435_456]);
-    let content = Content { topic: "a", properties: &[], payload: &payload };
+    let content = Content { topic: "a", properties: &[], payload: &payload, body: Some(&payload) };
     let mut out = Out::default();
     for subscription_ids in [&[][..], &[1]] {
         let shape = Shape { subscription_ids, ..shape(QoS::AtLeastOnce) };

@@ -19,7 +19,7 @@ fn shape(version: ProtocolVersion, qos: QoS) -> Shape<'static> {
 #[test]
 fn mqtt_2_2_1_2_and_2_2_2_1_the_bytes_are_those_of_the_standard() {
     let payload = Bytes::from_static(b"hi");
-    let content = Content { topic: "a/b", properties: &[1, 1], payload: &payload };
+    let content = Content { topic: "a/b", properties: &[1, 1], payload: &payload, body: Some(&payload) };
     let mut out = Out::default();
     let mut templates = Templates::default();
     templates.put(&content, &shape(ProtocolVersion::V5, QoS::AtMostOnce), &mut out);
@@ -37,7 +37,7 @@ fn mqtt_2_2_1_2_and_2_2_2_1_the_bytes_are_those_of_the_standard() {
 #[test]
 fn mqtt_3_3_1_2_no_repeat_is_marked_at_qos_0() {
     let payload = Bytes::new();
-    let content = Content { topic: "a", properties: &[], payload: &payload };
+    let content = Content { topic: "a", properties: &[], payload: &payload, body: Some(&payload) };
     let mut out = Out::default();
     Templates::default().put(&content, &Shape { dup: true, ..shape(ProtocolVersion::V5, QoS::AtMostOnce) }, &mut out);
     assert_eq!(sent(&out)[0], 0x30);
@@ -49,9 +49,9 @@ fn a_frame_is_forgotten_with_its_message() {
     let mut templates = Templates::default();
     let mut out = Out::default();
     let layout = shape(ProtocolVersion::V3_1_1, QoS::AtMostOnce);
-    templates.put(&Content { topic: "a", properties: &[], payload: &first }, &layout, &mut out);
+    templates.put(&Content { topic: "a", properties: &[], payload: &first, body: Some(&first) }, &layout, &mut out);
     templates.clear();
-    templates.put(&Content { topic: "b", properties: &[], payload: &second }, &layout, &mut out);
+    templates.put(&Content { topic: "b", properties: &[], payload: &second, body: Some(&second) }, &layout, &mut out);
     assert!(sent(&out).ends_with(b"\x30\x09\x00\x01bsecond"));
 }
 
@@ -59,7 +59,7 @@ fn a_frame_is_forgotten_with_its_message() {
 fn payloads_are_shared_above_8_kib_and_copied_up_to_it() {
     for (len, shared) in [(8 * 1024, false), (8 * 1024 + 1, true)] {
         let payload = Bytes::from(vec![7; len]);
-        let content = Content { topic: "a", properties: &[], payload: &payload };
+        let content = Content { topic: "a", properties: &[], payload: &payload, body: Some(&payload) };
         let plain = shape(ProtocolVersion::V5, QoS::AtMostOnce);
         for layout in [plain, Shape { subscription_ids: &[1], ..plain }] {
             let mut out = Out::default();
@@ -73,7 +73,7 @@ fn payloads_are_shared_above_8_kib_and_copied_up_to_it() {
 #[test]
 fn a_known_alias_stands_for_the_topic_and_identifiers_are_repeated() {
     let payload = Bytes::from_static(b"hi");
-    let content = Content { topic: "a/b", properties: &[1, 1], payload: &payload };
+    let content = Content { topic: "a/b", properties: &[1, 1], payload: &payload, body: Some(&payload) };
     let plain = shape(ProtocolVersion::V5, QoS::AtMostOnce);
     let mut out = Out::default();
     let known = Shape { alias: Some(Alias::Known(3)), subscription_ids: &[1, 300], ..plain };
@@ -108,7 +108,7 @@ proptest! {
         shapes in prop::collection::vec(any_shape(), 1..8),
     ) {
         let payload = Bytes::from(payload);
-        let content = Content { topic: &topic, properties: &[1, 1, 0x26, 0, 1, b'k', 0, 0], payload: &payload };
+        let content = Content { topic: &topic, properties: &[1, 1, 0x26, 0, 1, b'k', 0, 0], payload: &payload, body: Some(&payload) };
         let mut templates = Templates::default();
         for (shape, ids) in &shapes {
             let shape = Shape { subscription_ids: ids, ..*shape };
