@@ -11,6 +11,7 @@ use heraldmq::broker::Broker;
 use heraldmq::broker::directory::Directory;
 use heraldmq::broker::index::Index;
 use heraldmq::broker::later::Later;
+use heraldmq::broker::repair::Repairs;
 use heraldmq::broker::retain::Retained;
 use heraldmq::clock::{Moment, Now};
 use heraldmq::core::{Core, Door, Inbox, Ready, Shared};
@@ -95,6 +96,7 @@ impl World {
             retained: Retained::default(),
             directory: Directory::new(),
             later: Later::new(),
+            repairs: Repairs::default(),
             store,
         });
         let sessions = broker.recover(Now::default());

@@ -10,6 +10,7 @@ use heraldmq::broker::directory::Directory;
 use heraldmq::broker::index::{Index, Interest};
 use heraldmq::broker::later::Later;
 use heraldmq::broker::plan::Plan;
+use heraldmq::broker::repair::Repairs;
 use heraldmq::broker::retain::Retained;
 use heraldmq::broker::route::Routing;
 use heraldmq::broker::seat::{Address, Seat};
@@ -218,6 +219,7 @@ fn broker() -> Broker {
         retained: Retained::default(),
         directory: Directory::new(),
         later: Later::new(),
+        repairs: Repairs::default(),
         store: Arc::new(Memory::instant(Bounds::default())),
     }
 }
