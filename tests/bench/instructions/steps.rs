@@ -26,7 +26,7 @@ use heraldmq::net::{Layers, Pipe, Transport, pipe};
 use heraldmq::session::{Change, Delivery, Desk, Effect, Limits, Opening, Session};
 use heraldmq::store::memory::Memory;
 use heraldmq::store::record::{self, Epoch};
-use heraldmq::store::{Bounds, Recipient, Record, SessionRecord, Store};
+use heraldmq::store::{Bounds, Publisher, Recipient, Record, SessionRecord, Store};
 use heraldmq::threshold::Rules;
 use heraldmq::topic::filter::TopicFilter;
 use heraldmq::wake::Wake;
@@ -252,7 +252,8 @@ fn memory() -> Step {
     store.append(vec![Record::Open(SessionRecord { session: SessionId(1), client, owner: None, expiry_s: 60 })]);
     let message = message(QoS::AtLeastOnce);
     Box::new(move || {
-        let record = Record::Enqueue { message: Arc::clone(&message), recipients: vec![recipient()] };
+        let (recipients, publisher) = (vec![recipient()], Publisher::CannotBeTold);
+        let record = Record::Enqueue { message: Arc::clone(&message), recipients, publisher };
         let ticket = store.append(vec![record]);
         store.append(vec![Record::Edit(SessionId(1), Change::Done { ticket })]);
     })
