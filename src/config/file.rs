@@ -3,6 +3,8 @@
 //! A flat table. The sample file, the reference page, the names of the environment variables, the checks of type and
 //! range and the reload report are all made from it.
 
+use crate::broker::seat::CORES_MAX;
+
 /// What kind of value a setting has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -430,7 +432,13 @@ pub const SETTINGS: &[Setting] = &[
         doc: "Directory for the folders of `PUT /store/backups/NAME`. On the file system of `data_dir` a backup links its tables \
               instead of copying them.",
     },
-    at_restart(limit("cores.threads", (0, 1024), 0, "threads", "Threads that serve clients; 0 = one for each CPU.")),
+    at_restart(limit(
+        "cores.threads",
+        (0, CORES_MAX as u64),
+        0,
+        "threads",
+        "Threads that serve clients; 0 = one for each CPU, up to the largest number there can be.",
+    )),
     Setting {
         path: "log.level",
         kind: Kind::Text,

@@ -6,6 +6,11 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[path = "../fuzz/chance.rs"]
+mod chance;
+#[path = "../fuzz/targets/corpus.rs"]
+mod corpus;
+
 mod acknowledgements;
 mod delivery;
 mod depth;
@@ -13,6 +18,7 @@ mod figures;
 mod fragments;
 mod lies;
 mod memory;
+mod settings;
 mod slow;
 mod states;
 mod takeover;

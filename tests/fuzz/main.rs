@@ -1,37 +1,14 @@
 //! The fuzz targets on made-up inputs, the same each time: that they hold, and that they still compile. `make fuzz` goes
 //! further.
 
+mod chance;
 mod targets;
 
+use chance::Chance;
 use targets::{TARGETS, Target};
 
 /// Inputs made from each seed.
 const VARIANTS: usize = 150;
-
-/// Numbers that look like chance.
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) as usize % bound.max(1)
-    }
-
-    /// Changes some bytes: to others, to more, to fewer.
-    fn change(&mut self, bytes: &mut Vec<u8>) {
-        for _ in 0..1 + self.below(6) {
-            let at = self.below(bytes.len() + 1);
-            let byte = self.below(256) as u8;
-            match self.below(4) {
-                0 => bytes.insert(at, byte),
-                1 if at < bytes.len() => drop(bytes.remove(at)),
-                2 => bytes.extend_from_within(at..(at + self.below(40)).min(bytes.len()).max(at)),
-                _ if at < bytes.len() => bytes[at] = byte,
-                _ => bytes.truncate(bytes.len() - self.below(3).min(bytes.len())),
-            }
-        }
-    }
-}
 
 fn holds(name: &str) {
     let target = TARGETS.iter().find(|target| target.name == name).expect("a target of this name");
