@@ -62,7 +62,9 @@ fn cases() -> Vec<Case> {
         let values: BTreeSet<u64> = [min, 0, 1, max].into_iter().filter(|value| (min..=max).contains(value)).collect();
         // A default of 0 means "none" or "no bound": a small number may be narrower.
         let is_wide = |value| value == max || value == default || (default > 0 && value > default);
-        cases.extend(values.iter().map(|value| Case { written: vec![(setting.path, *value)], is_wide: is_wide(*value) }));
+        cases.extend(
+            values.iter().map(|value| Case { written: vec![(setting.path, *value)], is_wide: is_wide(*value) }),
+        );
     }
     let all = |value: fn(u64, u64) -> u64| numbers().map(move |(at, min, max, _)| (at.path, value(min, max))).collect();
     cases.push(Case { written: all(|min, _| min), is_wide: false });

@@ -4,20 +4,30 @@
 mod chance;
 mod targets;
 
+use std::sync::Arc;
+
+use heraldmq::config;
+use heraldmq::config::file::{Kind, SETTINGS};
+use heraldmq::session::Limits;
+
 use chance::Chance;
-use targets::{TARGETS, Target};
+use targets::{TARGETS, session_ops};
 
 /// Inputs made from each seed.
 const VARIANTS: usize = 150;
 
 fn holds(name: &str) {
     let target = TARGETS.iter().find(|target| target.name == name).expect("a target of this name");
-    let Target { run, seeds, .. } = *target;
+    each_input((target.seeds)(), VARIANTS, target.run);
+}
+
+/// The seeds, so many variants of each, and bytes of every length.
+fn each_input(seeds: Vec<Vec<u8>>, variants: usize, run: impl Fn(&[u8])) {
     let mut chance = Chance(1);
-    for seed in seeds() {
+    for seed in seeds {
         run(&seed);
         let mut bytes = seed.clone();
-        for variant in 0..VARIANTS {
+        for variant in 0..variants {
             if variant % 10 == 0 {
                 bytes.clone_from(&seed);
             }
@@ -30,6 +40,24 @@ fn holds(name: &str) {
     }
 }
 
+/// What a session is allowed with each of its numbers at its smallest, at 0, 1 and at its largest, where these are allowed.
+fn limits_at_their_ends() -> Vec<(String, Arc<Limits>)> {
+    let load = |text: &str| config::load_text("limits", text, std::iter::empty()).expect("in range").limits;
+    let usual = load("");
+    let mut found = Vec::new();
+    for setting in SETTINGS.iter().filter(|setting| setting.path.starts_with("limits.")) {
+        let Kind::Whole { min, max } = setting.kind else { continue };
+        for value in [min, 0, 1, max].into_iter().filter(|value| (min..=max).contains(value)) {
+            let text = format!("{} = {value}\n", setting.path);
+            let limits = load(&text);
+            if limits != usual && found.iter().all(|(_, other)| *other != limits) {
+                found.push((text, limits));
+            }
+        }
+    }
+    found
+}
+
 #[test]
 fn any_bytes_are_packets_or_refused_however_they_are_cut() {
     holds("decode");
@@ -38,6 +66,17 @@ fn any_bytes_are_packets_or_refused_however_they_are_cut() {
 #[test]
 fn a_session_keeps_its_promises_whatever_its_client_does() {
     holds("session_ops");
+}
+
+#[test]
+fn a_session_keeps_its_promises_with_each_limit_at_its_ends() {
+    let all = limits_at_their_ends();
+    assert!(all.len() > 20, "{all:?}");
+    for (text, limits) in all {
+        // Said where it fails.
+        println!("{text}");
+        each_input(session_ops::seeds(), VARIANTS / 5, |bytes| session_ops::run_within(bytes, &limits));
+    }
 }
 
 #[test]

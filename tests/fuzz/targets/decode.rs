@@ -149,7 +149,8 @@ pub fn all_of(out: &Out) -> Vec<u8> {
 /// Packets alone, then those of a version one after the other.
 pub fn seeds() -> Vec<Vec<u8>> {
     let packets = packets();
-    let mut seeds: Vec<Vec<u8>> = packets.iter().map(|sample| [&[sample.over, 0][..], &sample.bytes].concat()).collect();
+    let mut seeds: Vec<Vec<u8>> =
+        packets.iter().map(|sample| [&[sample.over, 0][..], &sample.bytes].concat()).collect();
     for wanted in [2, 3] {
         let stream = packets.iter().filter(|sample| sample.over == wanted).flat_map(|sample| sample.bytes.clone());
         seeds.push([wanted, 0].into_iter().chain(stream).collect());
