@@ -9,4 +9,6 @@
 pub mod filter;
 mod levels;
 pub mod names;
+#[cfg(test)]
+mod testing;
 pub mod tree;
