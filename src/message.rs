@@ -6,6 +6,20 @@
 //! *Architecture invariant:* a message never changes after it was made, and knows nothing about who
 //! gets it: Packet Identifiers, granted QoS and Subscription Identifiers belong to a delivery.
 
+// Input decides nothing here by a panic or a lost bit.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::unreachable,
+        clippy::indexing_slicing,
+        clippy::string_slice,
+        clippy::cast_possible_truncation
+    )
+)]
+
 use bytes::Bytes;
 
 use crate::clock::{Moment, Now};
@@ -73,8 +87,8 @@ impl Message {
         body.extend_from_slice(properties);
         body.extend_from_slice(parts.payload);
         Self {
-            topic_len: topic.len() as u16,
-            properties_len: properties.len() as u32,
+            topic_len: u16::try_from(topic.len()).unwrap_or(u16::MAX),
+            properties_len: u32::try_from(properties.len()).unwrap_or(u32::MAX),
             body: Bytes::from(body),
             qos: parts.qos,
             retain: parts.retain,

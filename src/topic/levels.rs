@@ -3,6 +3,12 @@
 //! All children of all nodes are found through one hash table by parent and level, so a node with a million children costs
 //! what a node with one costs. Nodes refer to each other by number: inserting, removing and dropping never recurse.
 
+#![expect(
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "nodes are named by numbers that only this file makes, and of which memory has room for far fewer than 2^32"
+)]
+
 use std::hash::{BuildHasher, Hasher};
 
 use foldhash::fast::FixedState;

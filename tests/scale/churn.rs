@@ -13,22 +13,23 @@ const ROUND: usize = 400;
 /// begun with two subscriptions, resumed twice, ended; what was retained goes with it.
 fn round(broker: &Broker, round: usize) {
     let addr = broker.addr("mqtt");
-    let topic = |n: usize| format!("churn/{}/{n}", round / 4);
+    let (name, stage) = (round / 4, round % 4);
+    let topic = |n: usize| format!("churn/{name}/{n}");
     let mut clients = Vec::new();
     for n in 0..ROUND {
-        let connect = Connect::new(V5, format!("churn-{}-{n}", round / 4));
-        let connect = if round % 4 < 3 { connect.clean(round % 4 == 0).kept_s(100_000) } else { connect };
+        let connect = Connect::new(V5, format!("churn-{name}-{n}"));
+        let connect = if stage < 3 { connect.clean(stage == 0).kept_s(100_000) } else { connect };
         clients.push(Crowd::enter(addr, &connect));
     }
     for (n, client) in clients.iter_mut().enumerate() {
-        if round % 4 == 0 {
+        if stage == 0 {
             client.subscribe([topic(n + 1), format!("churn/+/{n}/#")].into_iter());
         }
     }
     clients.into_iter().for_each(Crowd::vanish);
     // Nobody is there: it waits in the sessions, twice where both subscriptions of a session match.
     let mut publisher = Crowd::enter(addr, &Connect::new(V5, "publisher"));
-    let payload = if round % 4 == 3 { "" } else { "0123456789abcdef0123456789abcdef" };
+    let payload = if stage == 3 { "" } else { "0123456789abcdef0123456789abcdef" };
     publisher.retain((0..ROUND).map(|n| (topic(n), payload.to_owned())));
 }
 
