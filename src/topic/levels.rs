@@ -3,7 +3,7 @@
 //! All children of all nodes are found through one hash table by parent and level, so a node with a million children costs
 //! what a node with one costs. Nodes refer to each other by number: inserting, removing and dropping never recurse.
 
-#![expect(
+#![allow(
     clippy::indexing_slicing,
     clippy::cast_possible_truncation,
     reason = "nodes are named by numbers that only this file makes, and of which memory has room for far fewer than 2^32"
