@@ -117,6 +117,8 @@ pub struct Core {
     /// Empty effect lists, one per depth of nesting.
     spare_effects: Vec<Vec<Effect>>,
     shown: Moment,
+    /// Whether the counters are shown as they are: nothing has happened since.
+    is_shown: bool,
     sys_due: Moment,
     /// How often rules or users have changed.
     reloads: u32,
@@ -147,6 +149,7 @@ impl Core {
             store_lost: Lost::default(),
             spare_effects: Vec::new(),
             shown: now.moment,
+            is_shown: false,
             sys_due: now.moment,
             reloads: 0,
             shared,
@@ -199,7 +202,8 @@ impl Core {
         self.flush_touched();
         self.post_staged();
         self.clients.reuse();
-        if now.moment.ms_since(self.shown) >= SHOW_MS {
+        self.is_shown = now.moment.ms_since(self.shown) >= SHOW_MS;
+        if self.is_shown {
             self.show();
         }
     }
@@ -214,7 +218,8 @@ impl Core {
             let later = self.shared.broker.later.next_deadline();
             next = [next, later, Some(self.sys_due)].into_iter().flatten().min();
         }
-        let show = (self.clients.len() > 0).then(|| self.shown.plus_ms(SHOW_MS));
+        // What the last client did is shown, too; the first core shows what all of them share.
+        let show = (self.id == 0 || self.clients.len() > 0 || !self.is_shown).then(|| self.shown.plus_ms(SHOW_MS));
         [next, show].into_iter().flatten().min()
     }
 

@@ -47,17 +47,17 @@ fn churn(config: &str, sessions: usize) {
 
 #[test]
 fn after_sessions_have_come_and_gone_the_broker_is_as_large_as_before() {
-    churn("[store]\nmode = \"memory\"\n", 8_000);
+    churn("[limits]\nreceive_maximum = 1000\n[store]\nmode = \"memory\"\n", 8_000);
 }
 
 #[test]
 #[ignore = "make scale"]
 fn after_a_million_sessions_have_come_and_gone_the_broker_is_as_large_as_before() {
-    churn("[store]\nmode = \"memory\"\n", 1_000_000);
+    churn("[limits]\nreceive_maximum = 1000\n[store]\nmode = \"memory\"\n", 1_000_000);
 }
 
 #[test]
 #[ignore = "make scale"]
 fn after_a_hundred_thousand_sessions_have_come_and_gone_so_is_one_that_stores_them() {
-    churn("[store]\nmode = \"os\"\n", 100_000);
+    churn("[limits]\nreceive_maximum = 1000\n[store]\nmode = \"os\"\n", 100_000);
 }

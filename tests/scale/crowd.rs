@@ -9,7 +9,7 @@ use crate::support::build::{Connect, Publication, subscribe, unsubscribe};
 use crate::support::packet::{Packet, decode};
 use crate::support::wire::{Props, Version};
 
-/// Packets that are on their way at a time; below the Receive Maximum the tests set.
+/// Packets that are on their way at a time; below the Receive Maximum that the tests set.
 const AT_A_TIME: usize = 500;
 /// Filters in one packet.
 const FILTERS: usize = 500;

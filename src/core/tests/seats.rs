@@ -59,3 +59,19 @@ fn a_claimant_that_is_gone_before_its_turn_leaves_the_seat_free() {
     let mut third = bench.open(1, "c", 60);
     assert!(third.read().is_empty(), "nothing else happens to it");
 }
+
+#[test]
+fn what_the_last_client_of_a_core_did_is_shown_soon() {
+    let mut bench = Bench::plain();
+    bench.turn(1, &[]);
+    let line = bench.open(1, "c", 0);
+    bench.vanish(line);
+    let until = bench.now_ms + SHOW_MS;
+    while let Some(due) = bench.cores[1].next_turn().filter(|due| due.as_ms() <= until) {
+        bench.now_ms = bench.now_ms.max(due.as_ms());
+        bench.turn(1, &[]);
+    }
+    let shown = bench.shared.board.sum();
+    assert_eq!(shown.value(Metric::Connections), 0);
+    assert_eq!(shown.value(Metric::ConnectionsClosed(Closed::Lost)), 1);
+}
