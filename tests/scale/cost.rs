@@ -42,7 +42,7 @@ fn before(broker: &Broker) -> f64 {
 fn comes_back(broker: &Broker, before: f64, peak: f64) {
     // A tenth of what was there, and a fiftieth of what came.
     let bound = before * 1.1 + (peak - before) * 0.02 + 4.0 * MIB;
-    let left = settled(broker, before * 1.02);
+    let left = settled(broker, before * 1.1);
     println!("{{\"before\":{before},\"peak\":{peak},\"left\":{left}}}");
     assert!(left <= bound, "{left} bytes are left, of {before} before and {peak} at the peak");
 }
