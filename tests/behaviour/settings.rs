@@ -89,8 +89,20 @@ fn at_either_end_of_every_number_the_work_is_done_or_refused() {
     });
 }
 
+/// Names the configuration where a test fails in the middle of the work.
+struct Trying<'a>(&'a str);
+
+impl Drop for Trying<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("this was with\n{}", self.0);
+        }
+    }
+}
+
 fn try_out(case: &Case) {
     let text = case.text();
+    let _named = Trying(&text);
     let broker = broker::with(&text);
     let mut done = 0;
     for version in VERSIONS {
