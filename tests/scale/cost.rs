@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use rustix::process::{Resource, getrlimit, setrlimit};
+
 use crate::crowd::Crowd;
 use crate::support::broker::{self, Broker};
 use crate::support::build::{Connect, Will};
@@ -142,6 +144,31 @@ fn wills(count: usize) {
         Crowd::enter(broker.addr("mqtt"), &connect).vanish();
     }
     comes_back(&broker, before, peak);
+}
+
+/// Connections with a session each, all there at once.
+fn connections(count: usize) {
+    let mut descriptors = getrlimit(Resource::Nofile);
+    descriptors.current = descriptors.maximum;
+    setrlimit(Resource::Nofile, descriptors).expect("as many as it may have");
+    let broker = roomy(count);
+    let before = before(&broker);
+    let clients: Vec<Crowd> = (0..count).map(|_| crowd(&broker)).collect();
+    let peak = resident(&broker);
+    report("connection", count, peak - before, 4000.0);
+    clients.into_iter().for_each(Crowd::vanish);
+    comes_back(&broker, before, peak);
+}
+
+#[test]
+fn a_connection_costs_so_much() {
+    connections(2_000);
+}
+
+#[test]
+#[ignore = "make scale"]
+fn eight_thousand_connections() {
+    connections(8_000);
 }
 
 #[test]
