@@ -61,6 +61,7 @@ struct Plans {
 impl Plans {
     fn remove(&mut self, session: SessionId) -> Option<Planned> {
         let planned = self.by_session.remove(&session);
+        self.clear_out();
         self.shrink();
         planned
     }
@@ -221,9 +222,16 @@ mod tests {
         const PEAK: u64 = 20_000;
         let later = Later::new();
         (0..PEAK).for_each(|n| later.add(at(5_000), Due::Will { seat: seat(n), will: will() }));
+        let is_small = || {
+            let plans = later.plans.lock();
+            plans.by_session.capacity() <= SHRINK_ABOVE * 2 && plans.heap.capacity() <= SHRINK_ABOVE * 2
+        };
+        assert!(!is_small());
         while !later.due(at(5_000)).is_empty() {}
-        let plans = later.plans.lock();
-        assert!(plans.by_session.capacity() <= SHRINK_ABOVE * 2 && plans.heap.capacity() <= SHRINK_ABOVE * 2);
+        assert!(is_small(), "what was due has gone");
+        (0..PEAK).for_each(|n| later.add(at(5_000), Due::Will { seat: seat(n), will: will() }));
+        (0..PEAK).for_each(|n| later.returned(SessionId(n)));
+        assert!(is_small(), "what was called off has gone, whenever it would have been due");
     }
 
     #[test]

@@ -17,8 +17,9 @@ use support::broker::Broker;
 
 const MIB: f64 = 1024.0 * 1024.0;
 
-/// The allocator gives back what was freed within ten seconds or so.
-const GIVEN_BACK: Duration = Duration::from_secs(30);
+/// The allocator gives back what was freed within ten seconds or so; the deadline of a client that has gone is forgotten when it
+/// comes, after one and a half Keep Alives of a minute.
+const GIVEN_BACK: Duration = Duration::from_secs(120);
 
 /// Memory of the broker, bytes.
 fn resident(broker: &Broker) -> f64 {
