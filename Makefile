@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help build run test test-rust test-clients torture check fuzz bench instructions clean tools
+.PHONY: help build run test test-rust test-clients torture scale check deny fuzz bench instructions clean tools
 
 CARGO ?= cargo
 # Links RocksDB from a copy compiled once for the machine, as soon as the project uses it.
@@ -40,6 +40,17 @@ torture: tools ## hundreds of kills, power cuts, failing disks and damaged files
 	@.ci/need mosquitto=mosquitto
 	@.ci/cache restore release
 	$(ROCKSDB) $(CARGO) test --release --locked --test durability -- --ignored --nocapture --test-threads=2 --skip shim
+
+# Optimised, because a million of each takes its time otherwise; the figures are in src/docs/operating.md.
+scale: tools ## a million topics, subscriptions and sessions: what one costs, and what is left when they have gone
+	@.ci/cache restore release
+	$(ROCKSDB) $(CARGO) test --release --locked --test scale -- --ignored --nocapture --test-threads=1
+
+# The list of known vulnerabilities comes from github.com; where that cannot be reached, DENY="bans licenses sources" is the rest.
+DENY ?= all
+deny: tools ## licences, known vulnerabilities, duplicates and sources of everything that is linked (needs cargo-deny)
+	@command -v cargo-deny >/dev/null || { echo "missing: cargo install --locked cargo-deny" >&2; exit 1; }
+	$(CARGO) deny --locked check $(DENY)
 
 check: tools ## formatting and lints
 	$(CARGO) fmt --check

@@ -6,6 +6,8 @@
 //!
 //! *Architecture invariant:* plain data and pure functions; where rules come from is `auth`'s business.
 
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::string_slice, clippy::cast_possible_truncation))]
+
 use crate::topic::filter::matches;
 
 /// What a rule is about.

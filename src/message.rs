@@ -7,6 +7,8 @@
 //! *Architecture invariant:* a message never changes after it was made, and knows nothing about who
 //! gets it: Packet Identifiers, granted QoS and Subscription Identifiers belong to a delivery.
 
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::string_slice, clippy::cast_possible_truncation))]
+
 use bytes::Bytes;
 use smol_str::SmolStr;
 
@@ -74,7 +76,7 @@ impl Message {
         body.extend_from_slice(parts.payload);
         Self {
             topic: SmolStr::new(parts.topic),
-            properties_len: parts.properties.len() as u32,
+            properties_len: u32::try_from(parts.properties.len()).unwrap_or(u32::MAX),
             body: Bytes::from(body),
             qos: parts.qos,
             retain: parts.retain,

@@ -11,6 +11,11 @@ use foldhash::fast::RandomState;
 use super::seat::{Address, Seat};
 use crate::identity::{ClientId, Origin, SessionId};
 
+/// So many names go before somebody looks whether the table has become too large.
+const LOOKED_AT_EVERY: usize = 4096;
+/// It has if less than this part of it is used.
+const USED_MIN: usize = 8;
+
 /// The answer to a claim.
 #[derive(Debug)]
 pub enum Claim {
@@ -79,6 +84,8 @@ pub struct Directory {
     /// How many entries there are; counted here because the map would have to look at each of its shards.
     count: AtomicUsize,
     sessions_max: usize,
+    /// Names that were taken out.
+    removed: AtomicUsize,
 }
 
 impl Default for Directory {
@@ -89,6 +96,7 @@ impl Default for Directory {
             next_session: AtomicU64::new(1),
             count: AtomicUsize::new(0),
             sessions_max: usize::MAX,
+            removed: AtomicUsize::new(0),
         }
     }
 }
@@ -158,8 +166,19 @@ impl Directory {
 
     /// Takes a session's name out, unless it belongs to another session by now.
     pub fn remove(&self, seat: &Arc<Seat>) {
-        if self.entries.remove_if(&seat.client, |_, entered| Arc::ptr_eq(&entered.seat, seat)).is_some() {
-            self.count.fetch_sub(1, Ordering::Relaxed);
+        if self.entries.remove_if(&seat.client, |_, entered| Arc::ptr_eq(&entered.seat, seat)).is_none() {
+            return;
+        }
+        self.count.fetch_sub(1, Ordering::Relaxed);
+        if self.removed.fetch_add(1, Ordering::Relaxed) % LOOKED_AT_EVERY == LOOKED_AT_EVERY - 1 {
+            self.shrink();
+        }
+    }
+
+    /// Gives back what a peak has left. Each part of the table is locked for as long as it takes to move what is in it.
+    fn shrink(&self) {
+        if self.entries.len() < self.entries.capacity() / USED_MIN {
+            self.entries.shrink_to_fit();
         }
     }
 
@@ -229,6 +248,21 @@ mod tests {
         assert!(Arc::ptr_eq(&old, &seat) && fresh.session > old.session);
         directory.remove(&old);
         assert_eq!(directory.len(), 1, "the name is another session's by now");
+    }
+
+    #[test]
+    fn a_peak_leaves_no_large_table_behind() {
+        const PEAK: u32 = 100_000;
+        let directory = Directory::new();
+        for n in 0..PEAK {
+            directory.claim(anew(&ClientId::new(&n.to_string()), None), at(n));
+        }
+        let peak = directory.entries.capacity();
+        let seats: Vec<_> = directory.entries.iter().map(|entry| Arc::clone(&entry.value().seat)).collect();
+        seats.iter().skip(10).for_each(|seat| directory.remove(seat));
+        let left = directory.entries.capacity();
+        assert!(peak >= PEAK as usize && left < peak / 8, "{left} places of {peak}");
+        assert_eq!(directory.len(), 10);
     }
 
     #[test]

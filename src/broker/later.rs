@@ -16,6 +16,8 @@ use crate::mqtt::Will;
 const DUE_MAX: usize = 1024;
 /// Entries that find nothing are cleared out when there are this many, and more than those that find something.
 const STALE_MAX: usize = 64;
+/// Tables give memory back when less than an eighth of them is used, but not below this many places.
+const SHRINK_ABOVE: usize = 1024;
 
 /// Something whose moment has come.
 #[derive(Debug)]
@@ -62,6 +64,24 @@ struct Plans {
 }
 
 impl Plans {
+    fn remove(&mut self, session: SessionId) -> Option<Planned> {
+        let planned = self.by_session.remove(&session);
+        self.clear_out();
+        self.shrink();
+        planned
+    }
+
+    /// Gives back what a peak has left.
+    fn shrink(&mut self) {
+        let is_sparse = |places: usize, used: usize| places > SHRINK_ABOVE && used < places / 8;
+        if is_sparse(self.by_session.capacity(), self.by_session.len()) {
+            self.by_session.shrink_to(self.by_session.len() * 2);
+        }
+        if is_sparse(self.heap.capacity(), self.heap.len()) {
+            self.heap.shrink_to(self.heap.len() * 2);
+        }
+    }
+
     /// Clients that come and go leave an entry each time, which may lie far ahead: no more of those than of others.
     fn clear_out(&mut self) {
         if self.heap.len() > STALE_MAX + 4 * self.by_session.len() {
@@ -111,12 +131,12 @@ impl Later {
 
     /// The client came back: its will and its end are called off [MQTT-3.1.3-9].
     pub fn returned(&self, session: SessionId) {
-        self.plans.lock().by_session.remove(&session);
+        self.plans.lock().remove(session);
     }
 
     /// The session is ended now: nothing is planned for it any more; a will that was still to come is handed out.
     pub fn ended(&self, session: SessionId) -> Option<Owned> {
-        let planned = self.plans.lock().by_session.remove(&session)?;
+        let planned = self.plans.lock().remove(session)?;
         planned.will.map(|(_, _, will)| will)
     }
 
@@ -152,6 +172,7 @@ impl Later {
                 plans.by_session.remove(&session);
             }
         }
+        plans.shrink();
         self.publish_next(&plans);
         found
     }
@@ -199,6 +220,23 @@ mod tests {
         assert!(matches!(later.due(at(2_000))[..], [Due::Will { .. }]));
         assert!(matches!(later.due(at(5_000))[..], [Due::SessionEnds { .. }]));
         assert_eq!(later.next_deadline(), None);
+    }
+
+    #[test]
+    fn a_peak_leaves_no_large_tables_behind() {
+        const PEAK: u64 = 20_000;
+        let later = Later::new();
+        (0..PEAK).for_each(|n| later.add(at(5_000), Due::Will { seat: seat(n), owner: None, will: will() }));
+        let is_small = || {
+            let plans = later.plans.lock();
+            plans.by_session.capacity() <= SHRINK_ABOVE * 2 && plans.heap.capacity() <= SHRINK_ABOVE * 2
+        };
+        assert!(!is_small());
+        while !later.due(at(5_000)).is_empty() {}
+        assert!(is_small(), "what was due has gone");
+        (0..PEAK).for_each(|n| later.add(at(5_000), Due::Will { seat: seat(n), owner: None, will: will() }));
+        (0..PEAK).for_each(|n| later.returned(SessionId(n)));
+        assert!(is_small(), "what was called off has gone, whenever it would have been due");
     }
 
     #[test]

@@ -5,10 +5,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::identity::{ClientId, Origin, SessionId};
 
+/// Cores there can be at all: an address has six bits for its core.
+pub const CORES_MAX: usize = 64;
+
 /// A place on a core. The generation makes an address of a client that has left find nobody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Address {
-    /// The core's number, below 64.
+    /// The core's number, below [`CORES_MAX`].
     pub core: u8,
     /// The slot on that core, below 2^24.
     pub slot: u32,

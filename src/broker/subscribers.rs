@@ -17,6 +17,9 @@ const SEARCHED_MAX: usize = 32;
 /// At or below this many members it lets them go again.
 const SEARCHED_AGAIN: usize = 8;
 
+/// A filter's table of Shared Subscriptions gives memory back above this many places.
+const GROUPS_SPARE: usize = 64;
+
 /// An [`Interest`] in one word.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Packed(u32);
@@ -205,6 +208,9 @@ impl Subscribers {
         let there = group.remove(seat.session);
         if group.is_empty() {
             crowd.groups.remove(share);
+            if crowd.groups.capacity() > GROUPS_SPARE && crowd.groups.len() < crowd.groups.capacity() / 8 {
+                crowd.groups.shrink_to(crowd.groups.len() * 2);
+            }
         }
         self.settle();
         there

@@ -3,6 +3,8 @@
 //! A flat table. The sample file, the reference page, the names of the environment variables, the checks of type and
 //! range and the reload report are all made from it.
 
+use crate::broker::seat::CORES_MAX;
+
 /// What kind of value a setting has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -103,9 +105,6 @@ const U16: u64 = 65_535;
 const U32: u64 = u32::MAX as u64;
 /// Bounds for counts and sizes that have no bound of their own: far above use, far below overflow.
 const MANY: u64 = 1 << 40;
-
-/// The number of a core has 6 bits in a client's address (`broker/seat.rs`).
-pub(super) const THREADS_MAX: u64 = 64;
 
 const ANONYMOUS: &str = "no client without user name if `auth.password_file` is set; else every client, where the address is \
                          a loopback address or a client certificate is required; else the program refuses to start";
@@ -449,10 +448,10 @@ pub const SETTINGS: &[Setting] = &[
     },
     at_restart(limit(
         "cores.threads",
-        (0, THREADS_MAX),
+        (0, CORES_MAX as u64),
         0,
         "threads",
-        "Threads that serve clients; 0 = one for each CPU.",
+        "Threads that serve clients; 0 = one for each CPU, up to the largest number there can be.",
     )),
     Setting {
         path: "log.level",

@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::file::THREADS_MAX;
 use super::mistake::{Mistake, Place};
 use super::options::{Config, Intake, Listener, Log, LogFormat, StoreMode};
 use super::read::{Value, Values};
+use crate::broker::seat::CORES_MAX;
 use crate::mqtt::QoS;
 use crate::net::{Kind, ListenerOptions, TlsOptions};
 use crate::session::Limits;
@@ -286,7 +286,7 @@ impl Resolver {
 
     fn threads(&mut self) -> usize {
         match self.whole("cores.threads") {
-            0 => std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX as usize),
+            0 => std::thread::available_parallelism().map_or(1, usize::from).min(CORES_MAX),
             threads => threads,
         }
     }

@@ -94,6 +94,8 @@ pub struct Ready {
 struct Chores {
     /// When counters were shown last.
     shown: Moment,
+    /// Whether they are shown as they are: nothing has happened since.
+    is_shown: bool,
     /// The first core only: when to publish the broker's figures.
     sys_due: Moment,
     /// The first core only: when to try again what the store refused.
@@ -167,7 +169,7 @@ impl Core {
             durable: shared.broker.store.durable(),
             store_lost: Lost::default(),
             spare_effects: Vec::new(),
-            chores: Chores { shown: now.moment, sys_due: now.moment, repair_due: now.moment },
+            chores: Chores { shown: now.moment, is_shown: false, sys_due: now.moment, repair_due: now.moment },
             doubtful: Vec::new(),
             reloads: 0,
             shared,
@@ -222,7 +224,8 @@ impl Core {
         self.flush_touched();
         self.post_all();
         self.clients.reuse();
-        if now.moment.ms_since(self.chores.shown) >= SHOW_MS {
+        self.chores.is_shown = now.moment.ms_since(self.chores.shown) >= SHOW_MS;
+        if self.chores.is_shown {
             self.show();
         }
     }
@@ -238,7 +241,9 @@ impl Core {
             let repair = self.shared.broker.repairs.any().then_some(self.chores.repair_due);
             next = [next, later, repair, Some(self.chores.sys_due)].into_iter().flatten().min();
         }
-        let show = (self.clients.len() > 0).then(|| self.chores.shown.plus_ms(SHOW_MS));
+        // What the last client did is shown, too; the first core shows what all of them share.
+        let show = (self.id == 0 || self.clients.len() > 0 || !self.chores.is_shown)
+            .then(|| self.chores.shown.plus_ms(SHOW_MS));
         [next, show].into_iter().flatten().min()
     }
 

@@ -2,11 +2,14 @@
 //!
 //! Slots live in blocks that never move, so ten thousand clients do not cost a copy of ten thousand each time the slab
 //! grows. A slot that was emptied keeps its generation counting: an address from before finds nobody. It is handed
-//! out again only after [`Slab::reuse`], which the core calls at the end of a turn.
+//! out again only after [`Slab::reuse`], which the core calls at the end of a turn. Where most slots are empty, blocks
+//! without a value are given back.
 
 use crate::broker::seat::Address;
 
 const BLOCK: usize = 64;
+/// Empty blocks are given back when less than a quarter of the slots is used, but not below this many.
+const SHRINK_ABOVE: usize = 16 * BLOCK;
 
 #[derive(Debug)]
 struct Entry<T> {
@@ -18,7 +21,14 @@ struct Entry<T> {
 #[derive(Debug)]
 pub(super) struct Slab<T> {
     core: u8,
+    /// One that was given back is empty.
     blocks: Vec<Box<[Entry<T>]>>,
+    /// Blocks that were given back.
+    missing: Vec<u32>,
+    /// How many slots, or values, there were when it was last known how much is worth keeping.
+    kept_for: usize,
+    /// Generation of a new slot: above that of every slot that was given back.
+    newest: u32,
     free: Vec<u32>,
     emptied: Vec<u32>,
     len: usize,
@@ -27,7 +37,8 @@ pub(super) struct Slab<T> {
 impl<T> Slab<T> {
     /// An empty slab for the core with this number.
     pub(super) fn new(core: u8) -> Self {
-        Self { core, blocks: Vec::new(), free: Vec::new(), emptied: Vec::new(), len: 0 }
+        let (blocks, missing, free, emptied) = Default::default();
+        Self { core, blocks, missing, kept_for: 0, newest: 1, free, emptied, len: 0 }
     }
 
     /// Values in it.
@@ -47,8 +58,20 @@ impl<T> Slab<T> {
     }
 
     fn grow(&mut self) -> u32 {
-        let first = (self.blocks.len() * BLOCK) as u32;
-        self.blocks.push((0..BLOCK).map(|_| Entry { generation: 1, value: None }).collect());
+        let generation = self.newest;
+        let block = (0..BLOCK).map(|_| Entry { generation, value: None }).collect();
+        let number = match self.missing.pop().and_then(|number| Some((number, self.blocks.get_mut(number as usize)?))) {
+            Some((number, place)) => {
+                *place = block;
+                number
+            }
+            None => {
+                self.blocks.push(block);
+                (self.blocks.len() - 1) as u32
+            }
+        };
+        self.kept_for = (self.blocks.len() - self.missing.len()) * BLOCK;
+        let first = number * BLOCK as u32;
         self.free.extend((first + 1..first + BLOCK as u32).rev());
         first
     }
@@ -101,7 +124,28 @@ impl<T> Slab<T> {
 
     /// The turn is over: slots emptied in it may be handed out again.
     pub(super) fn reuse(&mut self) {
+        if self.emptied.is_empty() {
+            return;
+        }
         self.free.append(&mut self.emptied);
+        if self.kept_for > SHRINK_ABOVE && self.len < self.kept_for / 4 {
+            self.shrink();
+        }
+    }
+
+    /// Gives back blocks without a value. What is left is looked at again when three in four of those have gone, too.
+    fn shrink(&mut self) {
+        self.kept_for = self.len;
+        for (number, block) in self.blocks.iter_mut().enumerate() {
+            if !block.is_empty() && block.iter().all(|entry| entry.value.is_none()) {
+                self.newest = block.iter().map(|entry| entry.generation).fold(self.newest, u32::max);
+                *block = Box::default();
+                self.missing.push(number as u32);
+            }
+        }
+        let blocks = &self.blocks;
+        self.free.retain(|slot| blocks.get(*slot as usize / BLOCK).is_some_and(|block| !block.is_empty()));
+        self.free.shrink_to_fit();
     }
 
     /// Slots that hold a value.
@@ -128,6 +172,23 @@ mod tests {
         assert_eq!(slab.at(first), None);
         assert_eq!(slab.at(again).copied(), Some("c"));
         assert_eq!((slab.len(), slab.slots()), (2, vec![0, 1]));
+    }
+
+    #[test]
+    fn after_a_peak_blocks_are_given_back_and_addresses_from_before_still_find_nobody() {
+        let mut slab = Slab::new(0);
+        let peak: Vec<_> = (0..10_000).map(|n| slab.insert(n)).collect();
+        for address in peak.iter().skip(70) {
+            assert!(slab.remove(address.slot).is_some());
+        }
+        slab.reuse();
+        let there = |slab: &Slab<usize>| slab.blocks.iter().filter(|block| !block.is_empty()).count();
+        assert_eq!(there(&slab), 2);
+        assert!((0..70).all(|n| slab.at(peak[n]).copied() == Some(n)));
+        let again: Vec<_> = (0..10_000).map(|n| slab.insert(n)).collect();
+        assert!(peak.iter().skip(70).all(|address| !slab.has(*address)), "generations go on");
+        assert!(again.iter().enumerate().all(|(n, address)| slab.at(*address).copied() == Some(n)));
+        assert_eq!((slab.len(), there(&slab)), (10_070, 10_070usize.div_ceil(BLOCK)));
     }
 
     #[test]

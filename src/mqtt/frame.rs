@@ -41,10 +41,10 @@ pub fn split(buffer: &[u8], packet_bytes_max: usize) -> Result<Split<'_>, Decode
         return Err(DecodeError::malformed(STRUCTURE));
     }
     let Some((remaining, taken)) = reader::variable_byte_integer(rest)? else {
-        return Ok(Split::Incomplete { need: buffer.len() + 1 });
+        return Ok(Split::Incomplete { need: buffer.len().saturating_add(1) });
     };
-    let header = 1 + taken;
-    let len = header + remaining as usize;
+    let header = taken.saturating_add(1);
+    let len = header.saturating_add(remaining as usize);
     if len > packet_bytes_max {
         return Err(DecodeError { reason: ReasonCode::PacketTooLarge, statement: "MQTT-3.2.2-15" });
     }

@@ -11,15 +11,22 @@
 //!
 //! Start with [`Packet`], then `frame.rs`, `check.rs`, `publish.rs`.
 
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::string_slice, clippy::cast_possible_truncation))]
+
+#[cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 mod check;
+#[cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 mod codec;
 pub mod error;
+#[cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 pub mod frame;
 pub mod out;
 pub mod outgoing;
 pub mod packet;
+#[cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 mod property;
 pub mod publish;
+#[cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 mod reader;
 pub mod reason;
 #[cfg(test)]

@@ -236,7 +236,7 @@ fn next<'a>(rest: &mut Reader<'a>) -> Option<(u8, &'a [u8])> {
         Kind::Text | Kind::Topic | Kind::Binary => rest.binary().ok()?,
         Kind::Pair => rest.binary().and_then(|_| rest.binary()).ok()?,
     };
-    before.get(..before.len() - rest.rest().len()).map(|wire| (id, wire))
+    Some((id, rest.read_since(before)))
 }
 
 #[cfg(test)]

@@ -12,12 +12,16 @@ pub(super) const VARIABLE_MAX: usize = 268_435_455;
 /// Reads a Variable Byte Integer and how many bytes it took; `None` if it is not all there yet.
 pub(super) fn variable_byte_integer(bytes: &[u8]) -> Result<Option<(u32, usize)>, DecodeError> {
     let mut value = 0;
-    for (at, &byte) in bytes.iter().take(4).enumerate() {
-        value |= u32::from(byte & 0x7F) << (7 * at);
+    for ((at, &byte), shift) in bytes.iter().enumerate().zip([0, 7, 14, 21]) {
+        value |= u32::from(byte & 0x7F) << shift;
         if byte & 0x80 == 0 {
             // The shortest form ends in no empty byte [MQTT-1.5.5-1].
             let minimal = byte != 0 || at == 0;
-            return if minimal { Ok(Some((value, at + 1))) } else { Err(DecodeError::malformed("MQTT-1.5.5-1")) };
+            return if minimal {
+                Ok(Some((value, at.saturating_add(1))))
+            } else {
+                Err(DecodeError::malformed("MQTT-1.5.5-1"))
+            };
         }
     }
     if bytes.len() >= 4 { Err(DecodeError::malformed("MQTT-1.5.5-1")) } else { Ok(None) }
@@ -36,17 +40,23 @@ pub(super) fn variable_len(value: usize) -> usize {
 /// Appends `value`, at most [`VARIABLE_MAX`], in its shortest form [MQTT-1.5.5-1].
 pub(super) fn put_variable(mut value: usize, to: &mut Vec<u8>) {
     while value >= 0x80 {
-        to.push(value as u8 | 0x80);
+        to.push(low_byte(value) | 0x80);
         value >>= 7;
     }
-    to.push(value as u8);
+    to.push(low_byte(value));
+}
+
+fn low_byte(value: usize) -> u8 {
+    let [low, ..] = value.to_le_bytes();
+    low
 }
 
 /// Appends a string or binary field with its two bytes of length. The caller keeps to 65,535 bytes.
 pub(super) fn put_field(field: &[u8], to: &mut Vec<u8>) {
     debug_assert!(field.len() <= usize::from(u16::MAX), "a field is at most 65,535 bytes");
-    to.extend_from_slice(&(field.len() as u16).to_be_bytes());
-    to.extend_from_slice(field);
+    let len = u16::try_from(field.len()).unwrap_or(u16::MAX);
+    to.extend_from_slice(&len.to_be_bytes());
+    to.extend_from_slice(field.get(..usize::from(len)).unwrap_or_default());
 }
 
 /// What is left of a packet's body.
@@ -58,6 +68,12 @@ pub(super) struct Reader<'a> {
 impl<'a> Reader<'a> {
     pub(super) fn new(rest: &'a [u8]) -> Self {
         Self { rest }
+    }
+
+    /// What was read since `before` was the rest.
+    pub(super) fn read_since(&self, before: &'a [u8]) -> &'a [u8] {
+        let count = before.len().saturating_sub(self.rest.len());
+        before.get(..count).unwrap_or_default()
     }
 
     pub(super) fn rest(&self) -> &'a [u8] {

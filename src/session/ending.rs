@@ -23,7 +23,7 @@ impl Session {
             session_expiry_s,
             changes: if lives { self.unfinished() } else { Vec::new() },
             will: self.will.filter(|_| publishes_will(how)).map(|will| *will),
-            subscriptions: self.subscriptions,
+            subscriptions: self.subscriptions.into_vec(),
             lost_messages,
         }
     }

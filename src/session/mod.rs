@@ -11,11 +11,14 @@
 //!
 //! Start with [`Effect`] and [`Owed`] in `effect.rs`, then `publish.rs` (in) and `deliver.rs` (out).
 
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::string_slice, clippy::cast_possible_truncation))]
+
 mod alias;
 mod deliver;
 pub mod effect;
 mod ending;
 mod feed;
+mod filters;
 mod inflight;
 mod keep_alive;
 pub mod limits;
@@ -37,6 +40,7 @@ use std::sync::Arc;
 use alias::{AliasesIn, AliasesOut};
 use deliver::Turn;
 use feed::Feed;
+use filters::Filters;
 use inflight::Inflight;
 use keep_alive::KeepAlive;
 use proof::Proof;
@@ -117,8 +121,8 @@ pub struct Session {
     proof: Option<Box<Proof>>,
     aliases_in: Option<Box<AliasesIn>>,
     aliases_out: Option<Box<AliasesOut>>,
-    /// Filters as the client wrote them, shared with the index; in order, to be found.
-    subscriptions: Vec<Arc<str>>,
+    /// Filters as the client wrote them, shared with the index.
+    subscriptions: Filters,
     /// Incoming QoS 2 exchanges.
     received: Received,
     /// Those of them whose PUBLISH came on an earlier connection and was not repeated on this one.
@@ -144,8 +148,7 @@ impl Session {
             (true, Some(_)) => Feed::behind(),
         };
         let saved = opening.saved.unwrap_or_default();
-        let mut subscriptions: Vec<Arc<str>> = saved.subscriptions.into_iter().map(|saved| saved.filter).collect();
-        subscriptions.sort_unstable();
+        let filters: Vec<Arc<str>> = saved.subscriptions.into_iter().map(|saved| saved.filter).collect();
         let aliases_max = opening.topic_alias_maximum.min(limits.topic_alias_out_max);
         let mut session = Session {
             peer: opening.peer,
@@ -159,7 +162,7 @@ impl Session {
             aliases_in: None,
             // None at all where the client allows none [MQTT-3.1.2-27].
             aliases_out: (aliases_max > 0).then(|| Box::new(AliasesOut::new(aliases_max))),
-            subscriptions,
+            subscriptions: filters.into(),
             received_earlier: saved.received.iter().copied().collect(),
             received: saved.received.into_iter().collect(),
             unanswered: 0,

@@ -1,7 +1,5 @@
 //! SUBSCRIBE and UNSUBSCRIBE.
 
-use std::sync::Arc;
-
 use super::effect::{Desk, Effect, Ending, Owed, Taken, Wanted};
 use super::{Options, Session, broken};
 use crate::access::Permissions;
@@ -23,9 +21,6 @@ impl Room {
         Some(())
     }
 }
-
-/// Up to so many subscriptions a client keeps room for exactly those it has.
-const FEW: usize = 4;
 
 impl Session {
     pub(super) fn handle_subscribe(
@@ -73,27 +68,16 @@ impl Session {
         if !may.may_subscribe(filter.filter) {
             return Ok(Err(ReasonCode::NotAuthorized));
         }
-        let new = usize::from(self.place_of(&wanted.filter).is_err());
+        let new = usize::from(!self.subscriptions.contains(&wanted.filter));
         Ok(room.take(new).ok_or(ReasonCode::QuotaExceeded))
-    }
-
-    /// Where the subscription with this filter is, or would be.
-    fn place_of(&self, filter: &str) -> Result<usize, usize> {
-        self.subscriptions.binary_search_by(|known| (**known).cmp(filter))
     }
 
     /// The broker made the wanted subscriptions: remembers them, and says what is owed.
     pub fn handle_subscribed(&mut self, packet_id: PacketId, taken: Vec<Taken>) -> Owed {
         for one in &taken {
             self.retained_owed += one.retained.len();
-            if let Some((filter, _)) = &one.subscription
-                && let Err(place) = self.place_of(filter)
-            {
-                // Most clients have a few for as long as they live: no room is kept for more.
-                if self.subscriptions.len() < FEW {
-                    self.subscriptions.reserve_exact(1);
-                }
-                self.subscriptions.insert(place, Arc::clone(filter));
+            if let Some((filter, _)) = &one.subscription {
+                self.subscriptions.insert(filter);
             }
         }
         Owed::Subscribed { packet_id, taken }
@@ -126,9 +110,7 @@ impl Session {
     /// The broker ended these subscriptions (`codes` per filter): forgets them, and says what is owed.
     pub fn handle_unsubscribed(&mut self, packet_id: PacketId, filters: Vec<Box<str>>, codes: Vec<ReasonCode>) -> Owed {
         for filter in &filters {
-            if let Ok(place) = self.place_of(filter) {
-                self.subscriptions.remove(place);
-            }
+            self.subscriptions.remove(filter);
         }
         Owed::Unsubscribed { packet_id, filters, codes }
     }

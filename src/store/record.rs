@@ -6,6 +6,20 @@
 //! A key is part of its record's checksum, so a value that was moved to another key is damage, too. Formats are drawn in
 //! `src/docs/store_format.md`; golden tests hold the bytes.
 
+// Input decides nothing here by a panic or a lost bit.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::unreachable,
+        clippy::indexing_slicing,
+        clippy::string_slice,
+        clippy::cast_possible_truncation
+    )
+)]
+
 mod parts;
 
 use bytes::Bytes;

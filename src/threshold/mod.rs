@@ -14,6 +14,8 @@
 //! Start with [`Threshold`], then `asked.rs` (what a CONNECT asks for, and what is granted) and `connack.rs` (what it is
 //! told).
 
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::string_slice, clippy::cast_possible_truncation))]
+
 mod asked;
 mod connack;
 

@@ -3,10 +3,19 @@
 //! All children of all nodes are found through one hash table by parent and level, so a node with a million children costs
 //! what a node with one costs. Nodes refer to each other by number: inserting, removing and dropping never recurse.
 
+#![allow(
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "nodes are named by numbers that only this file makes, and of which memory has room for far fewer than 2^32"
+)]
+
 use std::hash::{BuildHasher, Hasher};
 
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
+
+/// Nodes are packed together when three in four are free, but not below this many.
+const PACK_ABOVE: usize = 1024;
 
 /// No node.
 pub(super) const NONE: u32 = u32::MAX;
@@ -46,7 +55,7 @@ impl<T> Node<T> {
 /// Texts by their levels, each holding a `T`.
 #[derive(Debug)]
 pub(super) struct Levels<T> {
-    /// The root first. Numbers of nodes that are in use stay valid.
+    /// The root first. Numbers of nodes that are in use stay valid until something is taken out.
     nodes: Vec<Node<T>>,
     /// The first node to be used again.
     free: u32,
@@ -163,7 +172,54 @@ impl<T> Levels<T> {
         while id != ROOT && self.node(id).value.is_none() && self.node(id).first == NONE {
             id = self.unlink(id);
         }
+        if self.nodes.len() > PACK_ABOVE && self.by_level.len() < self.nodes.len() / 4 {
+            self.pack();
+        }
         Some(value)
+    }
+
+    /// Gives back what a peak has left: every node moves to the front, behind those above it.
+    fn pack(&mut self) {
+        let used = self.by_level.len() + 1;
+        let mut old = std::mem::take(&mut self.nodes);
+        // The new number of each node, and the old one of each new.
+        let mut moved = vec![NONE; old.len()];
+        let mut order = Vec::with_capacity(used);
+        order.push(ROOT);
+        moved[ROOT as usize] = ROOT;
+        let mut next = 0;
+        while let Some(id) = order.get(next).copied() {
+            next += 1;
+            let mut child = old[id as usize].first;
+            while child != NONE {
+                moved[child as usize] = order.len() as u32;
+                order.push(child);
+                child = old[child as usize].next;
+            }
+        }
+        let number = |id: u32| if id == NONE { NONE } else { moved[id as usize] };
+        self.nodes.reserve_exact(used * 2);
+        for id in &order {
+            let node = std::mem::replace(&mut old[*id as usize], Node::new("", NONE));
+            let (parent, first) = (number(node.parent), number(node.first));
+            let (next, previous) = (number(node.next), number(node.previous));
+            self.nodes.push(Node { parent, first, next, previous, ..node });
+        }
+        self.free = NONE;
+        self.by_level = HashTable::with_capacity(used);
+        for id in 1..self.nodes.len() as u32 {
+            self.enter(id);
+        }
+    }
+
+    /// Lets a node be found by its parent and level.
+    fn enter(&mut self, id: u32) {
+        let (nodes, hasher) = (&self.nodes, &self.hasher);
+        let hash_of = |id: &u32| {
+            let node = &nodes[*id as usize];
+            Self::hash(hasher, node.parent, &node.level)
+        };
+        self.by_level.insert_unique(hash_of(&id), id, hash_of);
     }
 
     fn add(&mut self, parent: u32, level: &str) -> u32 {
@@ -188,11 +244,7 @@ impl<T> Levels<T> {
         above.first = id;
         above.plus |= level == "+";
         above.multi |= level == "#";
-        let (nodes, hasher) = (&self.nodes, &self.hasher);
-        self.by_level.insert_unique(Self::hash(hasher, parent, level), id, |id| {
-            let node = &nodes[*id as usize];
-            Self::hash(hasher, node.parent, &node.level)
-        });
+        self.enter(id);
         id
     }
 

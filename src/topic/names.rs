@@ -117,7 +117,7 @@ impl<T> NameTree<T> {
     pub fn sweep(&mut self, steps: usize, dead: impl Fn(&T) -> bool, mut gone: impl FnMut(T)) {
         for _ in 0..steps.min(self.levels.nodes()) {
             self.hand = if self.hand + 1 < self.levels.nodes() { self.hand + 1 } else { 0 };
-            let id = self.hand as u32;
+            let Ok(id) = u32::try_from(self.hand) else { return };
             if self.levels.node(id).value.as_ref().is_some_and(&dead) {
                 self.levels.remove_at(id).into_iter().for_each(&mut gone);
             }

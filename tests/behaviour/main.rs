@@ -6,6 +6,11 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[path = "../fuzz/chance.rs"]
+mod chance;
+#[path = "../fuzz/targets/corpus.rs"]
+mod corpus;
+
 mod acknowledgements;
 mod delivery;
 mod depth;
@@ -14,6 +19,7 @@ mod fragments;
 mod lies;
 mod memory;
 mod pressure;
+mod settings;
 mod slow;
 mod states;
 mod takeover;

@@ -1,46 +1,33 @@
 //! The fuzz targets on made-up inputs, the same each time: that they hold, and that they still compile. `make fuzz` goes
 //! further.
 
+mod chance;
 mod targets;
 
-use targets::{TARGETS, Target};
+use std::sync::Arc;
+
+use heraldmq::config;
+use heraldmq::config::file::{Kind, SETTINGS};
+use heraldmq::session::Limits;
+
+use chance::Chance;
+use targets::{TARGETS, session_ops};
 
 /// Inputs made from each seed.
 const VARIANTS: usize = 150;
 
-/// Numbers that look like chance.
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) as usize % bound.max(1)
-    }
-
-    /// Changes some bytes: to others, to more, to fewer.
-    fn change(&mut self, bytes: &mut Vec<u8>) {
-        for _ in 0..1 + self.below(6) {
-            let at = self.below(bytes.len() + 1);
-            let byte = self.below(256) as u8;
-            match self.below(4) {
-                0 => bytes.insert(at, byte),
-                1 if at < bytes.len() => drop(bytes.remove(at)),
-                2 => bytes.extend_from_within(at..(at + self.below(40)).min(bytes.len()).max(at)),
-                _ if at < bytes.len() => bytes[at] = byte,
-                _ => bytes.truncate(bytes.len() - self.below(3).min(bytes.len())),
-            }
-        }
-    }
-}
-
 fn holds(name: &str) {
     let target = TARGETS.iter().find(|target| target.name == name).expect("a target of this name");
-    let Target { run, seeds, .. } = *target;
+    each_input((target.seeds)(), VARIANTS, target.run);
+}
+
+/// The seeds, so many variants of each, and bytes of every length.
+fn each_input(seeds: Vec<Vec<u8>>, variants: usize, run: impl Fn(&[u8])) {
     let mut chance = Chance(1);
-    for seed in seeds() {
+    for seed in seeds {
         run(&seed);
         let mut bytes = seed.clone();
-        for variant in 0..VARIANTS {
+        for variant in 0..variants {
             if variant % 10 == 0 {
                 bytes.clone_from(&seed);
             }
@@ -53,6 +40,24 @@ fn holds(name: &str) {
     }
 }
 
+/// What a session is allowed with each of its numbers at its smallest, at 0, 1 and at its largest, where these are allowed.
+fn limits_at_their_ends() -> Vec<(String, Arc<Limits>)> {
+    let load = |text: &str| config::load_text("limits", text, std::iter::empty()).expect("in range").limits;
+    let usual = load("");
+    let mut found = Vec::new();
+    for setting in SETTINGS.iter().filter(|setting| setting.path.starts_with("limits.")) {
+        let Kind::Whole { min, max } = setting.kind else { continue };
+        for value in [min, 0, 1, max].into_iter().filter(|value| (min..=max).contains(value)) {
+            let text = format!("{} = {value}\n", setting.path);
+            let limits = load(&text);
+            if limits != usual && found.iter().all(|(_, other)| *other != limits) {
+                found.push((text, limits));
+            }
+        }
+    }
+    found
+}
+
 #[test]
 fn any_bytes_are_packets_or_refused_however_they_are_cut() {
     holds("decode");
@@ -61,6 +66,17 @@ fn any_bytes_are_packets_or_refused_however_they_are_cut() {
 #[test]
 fn a_session_keeps_its_promises_whatever_its_client_does() {
     holds("session_ops");
+}
+
+#[test]
+fn a_session_keeps_its_promises_with_each_limit_at_its_ends() {
+    let all = limits_at_their_ends();
+    assert!(all.len() > 20, "{all:?}");
+    for (text, limits) in all {
+        // Said where it fails.
+        println!("{text}");
+        each_input(session_ops::seeds(), VARIANTS / 5, |bytes| session_ops::run_within(bytes, &limits));
+    }
 }
 
 #[test]

@@ -221,18 +221,27 @@ impl Client {
     /// The first packet that fits, now or later; the others keep their place.
     #[track_caller]
     pub fn await_packet<T>(&mut self, what: &str, fits: impl Fn(&Packet) -> Option<T>) -> T {
+        match self.seek(what, fits) {
+            Some(found) => found,
+            None => self.fail(&format!("{what}, but the connection was closed")),
+        }
+    }
+
+    /// The first packet that fits, now or later, or `None` where the broker closes before; the others keep their place.
+    #[track_caller]
+    pub fn seek<T>(&mut self, what: &str, fits: impl Fn(&Packet) -> Option<T>) -> Option<T> {
         let deadline = Instant::now() + WAIT;
         let mut seen = 0;
         loop {
             while seen < self.packets.len() {
                 if let Some(found) = fits(&self.packets[seen]) {
                     self.packets.remove(seen);
-                    return found;
+                    return Some(found);
                 }
                 seen += 1;
             }
             if self.closed {
-                self.fail(&format!("{what}, but the connection was closed"));
+                return None;
             }
             if !self.fill(deadline) {
                 self.fail(&format!("{what}, but it did not come"));

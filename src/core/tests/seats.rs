@@ -98,3 +98,19 @@ fn where_there_is_no_room_for_a_session_who_has_one_comes_in_and_nobody_else() {
     bench.open(0, "new", 60);
     assert_eq!(bench.shared.broker.directory.len(), 2);
 }
+
+#[test]
+fn what_the_last_client_of_a_core_did_is_shown_soon() {
+    let mut bench = Bench::plain();
+    bench.turn(1, &[]);
+    let line = bench.open(1, "c", 0);
+    bench.vanish(line);
+    let until = bench.now_ms + SHOW_MS;
+    while let Some(due) = bench.cores[1].next_turn().filter(|due| due.as_ms() <= until) {
+        bench.now_ms = bench.now_ms.max(due.as_ms());
+        bench.turn(1, &[]);
+    }
+    let shown = bench.shared.board.sum();
+    assert_eq!(shown.value(Metric::Connections), 0);
+    assert_eq!(shown.value(Metric::ConnectionsClosed(Closed::Lost)), 1);
+}

@@ -37,7 +37,7 @@ pub(super) fn check(body: &[u8]) -> Result<Connect<'_>, DecodeError> {
     // The Client Identifier [MQTT-3.1.3-3] [MQTT-3.1.3-4].
     body.string()?;
     let will_properties = if flags & WILL == 0 { &[] } else { will(&mut body, version)? };
-    let without_login = from_keep_alive.get(..from_keep_alive.len() - body.rest().len()).unwrap_or_default();
+    let without_login = body.read_since(from_keep_alive);
     // [MQTT-3.1.2-16] to [MQTT-3.1.2-19]
     let user_name = if flags & USER_NAME == 0 { None } else { Some(body.string()?) };
     let password = if flags & PASSWORD == 0 { None } else { Some(body.binary()?) };

@@ -16,8 +16,8 @@ use crate::mqtt::{
 /// A packet as mqttbytes wants it: a fixed header it believes, and the bytes from the first one on. It
 /// skips the Remaining Length, which is therefore left out.
 fn handed_over(first: u8, body: &[&[u8]]) -> (FixedHeader, Bytes) {
-    let len = body.iter().map(|part| part.len()).sum();
-    let mut bytes = Vec::with_capacity(1 + len);
+    let len: usize = body.iter().map(|part| part.len()).sum();
+    let mut bytes = Vec::with_capacity(len.saturating_add(1));
     bytes.push(first);
     body.iter().for_each(|part| bytes.extend_from_slice(part));
     (FixedHeader::new(first, 0, len), Bytes::from(bytes))

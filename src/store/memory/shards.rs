@@ -1,7 +1,7 @@
 //! Everything that is stored, behind locks that few share.
 
 use std::collections::{HashMap, VecDeque};
-use std::hash::BuildHasher as _;
+use std::hash::{BuildHasher as _, Hash};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -19,6 +19,8 @@ use crate::store::{Bounds, Lost, Publisher, Record, Recovered, WhenFull};
 const REFUSED_KEPT: usize = 4096;
 /// A set of shards is one word.
 const SHARDS: usize = 64;
+/// A table gives memory back when less than an eighth of it is used, but not below this many places.
+const SHRINK_ABOVE: usize = 256;
 
 #[derive(Debug, Clone, Default)]
 struct Shard {
@@ -215,6 +217,7 @@ impl Shards {
                 Record::Unretain(topic) => {
                     if let Some(shard) = held.at(self.place_of_topic(&topic)) {
                         shard.retained.remove(&topic);
+                        shrink(&mut shard.retained);
                     }
                 }
                 Record::Expired(topic, by) => {
@@ -241,7 +244,11 @@ impl Shards {
                 }
             },
             Record::End(session) => {
-                let ended = held.at(place(session)).and_then(|shard| shard.sessions.remove(&session));
+                let ended = held.at(place(session)).and_then(|shard| {
+                    let ended = shard.sessions.remove(&session);
+                    shrink(&mut shard.sessions);
+                    ended
+                });
                 self.session_ended.fetch_add(ended.map_or(0, |kept| kept.undelivered()), Ordering::Relaxed);
             }
             Record::Will { session, will } => with(held, session, |kept| kept.will = Some(will)),
@@ -253,6 +260,13 @@ impl Shards {
             Record::Edit(session, change) => with(held, session, |kept| kept.edit(change)),
             Record::Enqueue { .. } | Record::Retain(_) | Record::Unretain(_) | Record::Expired(..) => {}
         }
+    }
+}
+
+/// Gives back what a peak has left.
+fn shrink<K: Hash + Eq, V>(map: &mut HashMap<K, V, RandomState>) {
+    if map.capacity() > SHRINK_ABOVE && map.len() < map.capacity() / 8 {
+        map.shrink_to(map.len() * 2);
     }
 }
 

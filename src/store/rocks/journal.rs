@@ -8,6 +8,20 @@
 //! RocksDB takes a record that reaches beyond the end of its file for an unfinished one, and goes on without it. A flipped
 //! bit in a length looks the same and would take acknowledged rows along, so the end is looked at here first.
 
+// Input decides nothing here by a panic or a lost bit.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::unreachable,
+        clippy::indexing_slicing,
+        clippy::string_slice,
+        clippy::cast_possible_truncation
+    )
+)]
+
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
@@ -77,7 +91,7 @@ pub(super) fn each_record(file: &Path, mut take: impl FnMut(&[u8])) -> io::Resul
 
 /// Type and payload of the piece that `bytes` begin with, and what is behind it.
 fn next_piece(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
-    let (header, payload) = bytes.split_at_checked(HEADER)?;
+    let (header, payload) = bytes.split_first_chunk::<HEADER>()?;
     let (payload, behind) = payload.split_at_checked(usize::from(u16::from_le_bytes([header[4], header[5]])))?;
     (header[6] != 0 && fits(header, payload)).then_some((header[6], payload, behind))
 }
@@ -111,7 +125,7 @@ fn scan_block(block: &[u8], base: u64, record: &mut Option<u64>) -> Option<Stop>
     let mut rest = block;
     loop {
         let offset = base + (block.len() - rest.len()) as u64;
-        let Some((header, payload)) = rest.split_at_checked(HEADER) else {
+        let Some((header, payload)) = rest.split_first_chunk::<HEADER>() else {
             // Too little for a header is padding in a whole block, and the end in a short one.
             return if block.len() == BLOCK { None } else { Some(Stop::Cut(offset)) };
         };
@@ -142,30 +156,30 @@ fn scan_block(block: &[u8], base: u64, record: &mut Option<u64>) -> Option<Stop>
     }
 }
 
-fn fits(header: &[u8], payload: &[u8]) -> bool {
+fn fits(header: &[u8; HEADER], payload: &[u8]) -> bool {
     checksum(header) == Some(crc32c::crc32c_append(crc32c::crc32c(&header[6..HEADER]), payload))
 }
 
-fn checksum(header: &[u8]) -> Option<u32> {
-    let masked = u32::from_le_bytes(header.get(..4)?.try_into().ok()?).wrapping_sub(MASK);
+fn checksum(header: &[u8; HEADER]) -> Option<u32> {
+    let masked = u32::from_le_bytes(*header.first_chunk()?).wrapping_sub(MASK);
     Some(masked.rotate_left(15))
 }
 
 /// Whether a record that seems to reach beyond the end was whole once: its checksum fits another length, or whole records
 /// follow it. A write that never finished has neither.
 fn was_whole(rest: &[u8]) -> bool {
-    let (header, payload) = rest.split_at(HEADER);
+    let Some((header, payload)) = rest.split_first_chunk::<HEADER>() else { return false };
     let mut crc = crc32c::crc32c(&header[6..HEADER]);
     let expected = checksum(header);
     let other_length = payload.iter().any(|byte| {
         crc = crc32c::crc32c_append(crc, std::slice::from_ref(byte));
         Some(crc) == expected
     });
-    other_length || (1..payload.len()).any(|skip| begins_whole(&rest[skip..]))
+    other_length || (1..payload.len()).any(|skip| rest.get(skip..).is_some_and(begins_whole))
 }
 
 fn begins_whole(bytes: &[u8]) -> bool {
-    let Some((header, payload)) = bytes.split_at_checked(HEADER) else { return false };
+    let Some((header, payload)) = bytes.split_first_chunk::<HEADER>() else { return false };
     let (length, kind) = (usize::from(u16::from_le_bytes([header[4], header[5]])), header[6]);
     let known = (FULL..=LAST).contains(&kind) && length > 0;
     known && payload.get(..length).is_some_and(|payload| fits(header, payload))
@@ -177,7 +191,7 @@ fn zeros(input: &mut impl Read) -> io::Result<Option<u64>> {
     loop {
         match input.read(&mut block)? {
             0 => return Ok(Some(count)),
-            read if block[..read].iter().any(|byte| *byte != 0) => return Ok(None),
+            read if block.iter().take(read).any(|byte| *byte != 0) => return Ok(None),
             read => count += read as u64,
         }
     }

@@ -9,6 +9,9 @@ use foldhash::fast::RandomState;
 use crate::identity::{SessionId, Ticket};
 use crate::mqtt::PacketId;
 
+/// A table gives memory back when less than an eighth of it is used, but not below this many places.
+const SHRINK_ABOVE: usize = 4096;
+
 type Map<K, V> = HashMap<K, V, RandomState>;
 
 /// The waiting messages of one session.
@@ -172,6 +175,17 @@ impl Ram {
     /// The commit succeeded.
     pub(super) fn keep(&mut self) {
         self.journal.clear();
+        self.journal.shrink_to(SHRINK_ABOVE);
+        let sparse = |places: usize, used: usize| places > SHRINK_ABOVE && used < places / 8;
+        if sparse(self.sessions.capacity(), self.sessions.len()) {
+            self.sessions.shrink_to(self.sessions.len() * 2);
+        }
+        if sparse(self.dropped.capacity(), self.dropped.len()) {
+            self.dropped.shrink_to(self.dropped.len() * 2);
+        }
+        shrink(&mut self.tallies);
+        shrink(&mut self.exchanges);
+        shrink(&mut self.bodies);
     }
 
     /// The commit failed: everything is as it was before it.
@@ -187,6 +201,13 @@ impl Ram {
                 Undo::Dropped(key, false) => drop(self.dropped.remove(&key)),
             }
         }
+    }
+}
+
+/// Gives back what a peak has left.
+fn shrink<K: std::hash::Hash + Eq, V>(map: &mut Map<K, V>) {
+    if map.capacity() > SHRINK_ABOVE && map.len() < map.capacity() / 8 {
+        map.shrink_to(map.len() * 2);
     }
 }
 

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::NameTree;
 use crate::topic::filter::matches;
+use crate::topic::testing::{on_a_small_stack, text};
 
 fn tree(names: &[&str]) -> NameTree<String> {
     let mut tree = NameTree::new(7);
@@ -69,8 +70,35 @@ fn sweeping_comes_by_everything_and_takes_what_is_dead() {
 }
 
 #[test]
+fn after_a_peak_everything_is_found_where_it_was_and_little_is_kept() {
+    let name = |n: usize| format!("{}/{}/{n}", n % 7, n % 100);
+    let mut tree = NameTree::new(7);
+    for n in 0..20_000 {
+        tree.insert(&name(n), n);
+    }
+    let peak = tree.levels.nodes();
+    for n in (0..20_000).filter(|n| n % 50 != 3) {
+        assert_eq!(tree.remove(&name(n)), Some(n));
+    }
+    assert!(tree.levels.nodes() < peak / 8, "{} nodes of {peak}", tree.levels.nodes());
+    let found = |tree: &NameTree<usize>, filter: &str| {
+        let mut found = Vec::new();
+        tree.for_each_match(filter, |n| found.push(*n));
+        found.sort_unstable();
+        found
+    };
+    assert_eq!(found(&tree, "#"), (3..20_000).step_by(50).collect::<Vec<_>>());
+    assert_eq!(found(&tree, "+/53/+"), (53..20_000).step_by(100).collect::<Vec<_>>());
+    assert_eq!(found(&tree, &name(103)), [103]);
+    tree.insert(&name(1), 1);
+    assert_eq!(found(&tree, "1/1/#"), [1]);
+    tree.sweep(usize::MAX, |_| true, drop);
+    assert!(tree.is_empty() && tree.levels.nodes() == 1);
+}
+
+#[test]
 fn deep_names_and_filters_cost_no_stack() {
-    let work = || {
+    on_a_small_stack(|| {
         let deep = ["/".repeat(65_535), "a/".repeat(32_767)];
         let mut tree = NameTree::new(7);
         for (n, name) in deep.iter().enumerate() {
@@ -89,8 +117,7 @@ fn deep_names_and_filters_cost_no_stack() {
         assert_eq!(tree.remove(&deep[0]), Some(0));
         assert_eq!(found(&tree, "#"), [1]);
         drop(tree);
-    };
-    std::thread::Builder::new().stack_size(256 << 10).spawn(work).unwrap().join().unwrap();
+    });
 }
 
 #[test]
@@ -110,15 +137,6 @@ fn a_search_looks_at_no_more_than_there_is() {
     assert_eq!(tree.for_each_match("+/x/+/+/+/+/#", |_| count += 1), 3);
     assert_eq!(tree.for_each_match("a/b/a/b/a/b/a/b/a/b/a/b", |_| count += 1), 13);
     assert_eq!(count, (4 << 12) + 1);
-}
-
-fn text(wildcards: bool) -> impl Strategy<Value = String> {
-    let level = if wildcards { "(a|b|\\+|\\+|é|日|\\$s||ab)" } else { "(a|b|é|日|\\$s||ab)" };
-    (prop::collection::vec(level, 1..5), prop::bool::weighted(0.3)).prop_filter_map("empty", move |(levels, multi)| {
-        let text = levels.join("/") + if wildcards && multi { "/#" } else { "" };
-        let text = if wildcards && multi && levels.len() == 1 { "#".to_owned() } else { text };
-        (!text.is_empty()).then_some(text)
-    })
 }
 
 proptest! {

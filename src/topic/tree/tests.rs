@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::FilterTree;
 use crate::topic::filter::matches;
+use crate::topic::testing::{on_a_small_stack, text};
 
 fn tree(filters: &[&str]) -> FilterTree<String> {
     let mut tree = FilterTree::new(7);
@@ -69,11 +70,6 @@ fn what_is_taken_out_leaves_nothing_behind() {
     assert_eq!(tree.levels.nodes(), 1);
 }
 
-/// Runs `work` where recursion along 65,535 levels would overflow.
-fn on_a_small_stack(work: impl FnOnce() + Send + 'static) {
-    std::thread::Builder::new().stack_size(256 << 10).spawn(work).unwrap().join().unwrap();
-}
-
 #[test]
 fn deep_filters_and_names_cost_no_stack() {
     on_a_small_stack(|| {
@@ -110,15 +106,6 @@ fn a_match_looks_at_no_more_than_there_is() {
     let looked_at = tree.for_each_match(&("a/".repeat(12) + "y"), |_| count += 1);
     assert_eq!((count, looked_at), (1 << 12, tree.levels.nodes() - (1 << 12)), "none matches");
     assert_eq!(tree.for_each_match(&"b/".repeat(40), |_| count += 1), 13, "one path of `+`");
-}
-
-fn text(wildcards: bool) -> impl Strategy<Value = String> {
-    let level = if wildcards { "(a|b|\\+|\\+|é|日|\\$s||ab)" } else { "(a|b|é|日|\\$s||ab)" };
-    (prop::collection::vec(level, 1..5), prop::bool::weighted(0.3)).prop_filter_map("empty", move |(levels, multi)| {
-        let text = levels.join("/") + if wildcards && multi { "/#" } else { "" };
-        let text = if wildcards && multi && levels.len() == 1 { "#".to_owned() } else { text };
-        (!text.is_empty()).then_some(text)
-    })
 }
 
 proptest! {

@@ -84,10 +84,13 @@ fn judged(text: &str) -> Option<&str> {
     let last = own.iter().rev().skip(1).all(|level| *level != "#");
     let share = !shared || levels.get(1).is_some_and(|name| !name.is_empty() && !name.contains(['+', '#']));
     let filter = own.join("/");
-    let valid = share && stand_alone && last && !filter.is_empty() && !filter.contains('\0') && own.len() <= LEVELS_MAX;
+    let valid = share && stand_alone && last && !filter.is_empty() && !filter.contains('\0');
     // Where a share name has a U+0000, the packet was refused before.
     if !shared || !levels.get(1).is_some_and(|name| name.contains('\0')) {
-        assert_eq!(parsed.is_ok(), valid, "{text:?}: {parsed:?}");
+        for levels_max in [1, LEVELS_MAX, 65_536] {
+            let parsed = TopicFilter::parse(text, levels_max);
+            assert_eq!(parsed.is_ok(), valid && own.len() <= levels_max, "{text:?}, {levels_max}: {parsed:?}");
+        }
     }
     let parsed = parsed.ok()?;
     assert_eq!(parsed.filter, filter);

@@ -3,6 +3,7 @@
 //!
 //! Each target is a `run`, which panics where a property is broken, and `seeds`, inputs to begin with.
 
+pub mod corpus;
 pub mod decode;
 pub mod filter_match;
 pub mod input;

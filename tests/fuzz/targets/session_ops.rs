@@ -62,8 +62,18 @@ struct World {
 
 /// The first bytes say what kind of client it is, the others what happens.
 pub fn run(bytes: &[u8]) {
+    live(bytes, None);
+}
+
+/// The same within these limits, where [`run`] has tight ones of its own.
+#[allow(dead_code, reason = "libFuzzer's program runs without")]
+pub fn run_within(bytes: &[u8], limits: &Arc<Limits>) {
+    live(bytes, Some(limits));
+}
+
+fn live(bytes: &[u8], limits: Option<&Arc<Limits>>) {
     let mut input = Input::new(bytes);
-    let mut world = World::new(&mut input);
+    let mut world = World::new(&mut input, limits);
     world.look();
     for _ in 0..STEPS_MAX {
         if input.is_empty() {
@@ -76,21 +86,13 @@ pub fn run(bytes: &[u8]) {
 }
 
 impl World {
-    fn new(input: &mut Input<'_>) -> Self {
+    fn new(input: &mut Input<'_>, limits: Option<&Arc<Limits>>) -> Self {
         let version = input.one_of(&[ProtocolVersion::V5, ProtocolVersion::V3_1_1]);
         let bits = input.byte();
-        let (receive_maximum, inflight_max) = (1 + u16::from(bits & 3), 1 + u16::from(bits >> 2 & 3));
-        let is_durable = bits & 16 == 0;
+        let receive_maximum = 1 + u16::from(bits & 3);
+        let limits = limits.map_or_else(|| Arc::new(tight(bits)), Arc::clone);
+        let is_durable = bits & 16 == 0 && limits.session_expiry_s_max > 0;
         let maximum_packet_size = if bits & 32 == 0 { u32::MAX } else { 24 };
-        let limits = Arc::new(Limits {
-            receive_maximum: 3,
-            inflight_max,
-            topic_alias_out_max: if bits & 64 == 0 { 0 } else { 2 },
-            out_bytes_max: if bits & 128 == 0 { 1 << 20 } else { 60 },
-            waiting_messages_max: 4,
-            subscriptions_max: 2,
-            ..Limits::default()
-        });
         let (mut out, mut effects) = (Out::default(), Vec::new());
         let now = Now::default();
         let opening = opening(version, receive_maximum, maximum_packet_size, is_durable);
@@ -108,7 +110,7 @@ impl World {
             now,
             owed: VecDeque::new(),
             queue: Queue::new(1 + input.below(5), input.is_set()),
-            outgoing: Outgoing::new(usize::from(receive_maximum.min(inflight_max))),
+            outgoing: Outgoing::new(usize::from(receive_maximum.min(limits.inflight_max))),
             incoming: Incoming::new(usize::from(limits.receive_maximum)),
             limits,
         }
@@ -413,6 +415,18 @@ impl World {
         }
         self.queue.assert_empty();
         assert!(self.owed.is_empty() && self.outgoing.is_empty(), "nothing is under way");
+    }
+}
+
+fn tight(bits: u8) -> Limits {
+    Limits {
+        receive_maximum: 3,
+        inflight_max: 1 + u16::from(bits >> 2 & 3),
+        topic_alias_out_max: if bits & 64 == 0 { 0 } else { 2 },
+        out_bytes_max: if bits & 128 == 0 { 1 << 20 } else { 60 },
+        waiting_messages_max: 4,
+        subscriptions_max: 2,
+        ..Limits::default()
     }
 }
 
