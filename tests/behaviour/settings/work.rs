@@ -22,7 +22,8 @@ pub enum Refusal {
     Closed(Version),
     /// It was turned away before its CONNECT was read.
     TurnedAway,
-    /// CONNACK said that there is no session, or fewer messages came than were sent, and they were the first ones.
+    /// CONNACK said that there is no session, or fewer messages came than were sent: the first ones, or where a publisher of 3.1.1 met
+    /// a full queue, the last ones.
     Less,
 }
 
@@ -296,6 +297,11 @@ fn resumed(addr: SocketAddr, version: Version) -> Done {
         let Some(first) = kept.iter().position(|(_, qos)| *qos == publish.qos) else {
             sleeper.fail(&format!("{kept:?}, got {publish:?}"))
         };
+        let came = |(payload, qos): &(&str, u8)| *qos == publish.qos && payload.as_bytes() == publish.payload;
+        // A publisher of 3.1.1 cannot be told that a queue is full, and pushes the oldest out of it.
+        if publisher.version == Version::V3 && kept.iter().position(came).is_some_and(|at| at > first) {
+            return Err(Refusal::Less);
+        }
         let (payload, qos) = kept.remove(first);
         is(&sleeper, &publish, payload.as_bytes(), qos);
     }
