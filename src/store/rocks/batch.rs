@@ -6,9 +6,10 @@
 use std::collections::HashSet;
 
 use foldhash::fast::RandomState;
-use rocksdb::{ColumnFamily, DB, Direction, IteratorMode, ReadOptions, WriteBatch};
+use rocksdb::{ColumnFamily, DB, WriteBatch};
 
 use super::layout::{self, Row};
+use super::oldest;
 use super::ram::{Open, Ram};
 use crate::identity::{SessionId, Ticket};
 use crate::message::Message;
@@ -56,6 +57,8 @@ pub(super) struct Builder<'a> {
     /// Sessions that ended in this commit: their rows are removed later.
     pub(super) ended: Vec<SessionId>,
     cancelled: HashSet<(SessionId, Ticket), RandomState>,
+    /// Taken out of their queues by their sessions in this commit: a read finds them still.
+    done: HashSet<(SessionId, Ticket), RandomState>,
 }
 
 impl<'a> Builder<'a> {
@@ -71,6 +74,7 @@ impl<'a> Builder<'a> {
             lost: Lost::default(),
             ended: Vec::new(),
             cancelled: HashSet::default(),
+            done: HashSet::default(),
         }
     }
 
@@ -190,14 +194,23 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn oldest(&self, session: SessionId) -> Option<Ticket> {
-        let mut options = ReadOptions::default();
-        options.set_iterate_upper_bound(layout::end_of(session));
-        let from = layout::queue_key(session, self.ram.tally(session).head);
-        let rows = self.db.iterator_cf_opt(self.families.queue, options, IteratorMode::From(&from, Direction::Forward));
-        rows.filter_map(|row| layout::parse_queue_key(&row.ok()?.0))
-            .map(|(_, ticket)| ticket)
-            .find(|ticket| self.ram.exchange(session, *ticket).is_none())
+    fn oldest(&mut self, session: SessionId) -> Option<Ticket> {
+        while let Some(ticket) = self.ram.oldest.next(session) {
+            if self.may_go(session, ticket) {
+                return Some(ticket);
+            }
+        }
+        let from = (session, self.ram.tally(session).head);
+        let read = oldest::read(self.db, self.families.queue, from, |ticket| self.may_go(session, ticket));
+        let mut tickets = super::intact(read);
+        let first = tickets.pop_front();
+        self.ram.oldest.put(session, tickets);
+        first
+    }
+
+    /// Whether a message that was read is neither under way nor taken out by this commit.
+    fn may_go(&self, session: SessionId, ticket: Ticket) -> bool {
+        self.ram.exchange(session, ticket).is_none() && !self.done.contains(&(session, ticket))
     }
 
     /// Takes a message out of a session's queue, and its body if nobody refers to it any more.
@@ -241,8 +254,7 @@ impl<'a> Builder<'a> {
             Change::Received { ticket } if !self.cancelled.contains(&(session, ticket)) => {
                 let Some(open) = self.ram.exchange(session, ticket).filter(|open| !open.released) else { return };
                 self.put_exchange(session, ticket, Open { released: true, ..open });
-                self.remove(session, ticket);
-                self.ram.subtract(session, ticket);
+                self.take_out(session, ticket);
             }
             Change::Sent { .. } | Change::Received { .. } => {}
             Change::Done { ticket } => self.done(session, ticket),
@@ -270,8 +282,15 @@ impl<'a> Builder<'a> {
             self.ram.put_exchange(session, ticket, None);
         }
         if open.is_none_or(|open| !open.released) {
-            self.remove(session, ticket);
-            self.ram.subtract(session, ticket);
+            self.take_out(session, ticket);
         }
+    }
+
+    /// A session needs a message no more.
+    fn take_out(&mut self, session: SessionId, ticket: Ticket) {
+        self.remove(session, ticket);
+        self.ram.subtract(session, ticket);
+        self.ram.oldest.forget(session);
+        self.done.insert((session, ticket));
     }
 }

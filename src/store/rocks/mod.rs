@@ -22,6 +22,7 @@ mod journal;
 mod layout;
 mod live;
 mod marker;
+mod oldest;
 mod open;
 pub mod operator;
 mod ram;
@@ -32,7 +33,7 @@ mod shared;
 mod tests;
 mod writer;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
@@ -68,6 +69,14 @@ fn damaged(what: &str) -> ! {
     std::process::exit(78)
 }
 
+/// What was read, unless the database says that it is damaged.
+fn intact<T>(read: Result<T, rocksdb::Error>) -> T {
+    match read {
+        Ok(value) => value,
+        Err(error) => damaged(error.as_ref()),
+    }
+}
+
 /// A store in a folder.
 pub struct Rocks {
     shared: Arc<Shared>,
@@ -99,17 +108,13 @@ impl Rocks {
         );
         let shared = Arc::new(Shared::new(db, found.ram, found.last, epoch, bounds));
         let (reads, due) = std::sync::mpsc::channel();
-        let again: PathBuf = folder.to_owned();
         let writer = Writer {
             shared: Arc::clone(&shared),
             mode,
             synced: opened_sequence,
-            marker: Some(opened.marker),
+            marker: opened.marker,
             reads,
             ended: found.ended,
-            reopen: Box::new(move || {
-                open::open(&again).map(|opened| (opened.db, opened.marker)).map_err(|error| error.to_string())
-            }),
             unsynced: false,
             synced_at: Instant::now(),
             looked_at: Instant::now(),

@@ -186,15 +186,30 @@ fn make(folder: PathBuf, contents: Contents) -> Result<Opened, OpenError> {
 
 fn open_existing(folder: PathBuf, contents: Contents) -> Result<Opened, OpenError> {
     let live = hold(&folder, contents.id, Live::MustBeThere)?;
-    let mut marker = Marker::new(folder.clone(), contents, live);
-    let torn_tail = look(&mut marker)?;
+    let mut marker = Marker::new(folder, contents, live);
+    let (db, torn_tail) = open_held(&mut marker)?;
+    Ok(Opened { db, marker, fresh: false, torn_tail })
+}
+
+/// Opens a store once more whose marks are held, after a write failed: nobody else can take the folder in between.
+///
+/// # Errors
+/// See [`OpenError`]; the marks are held on.
+pub(super) fn again(marker: &mut Marker) -> Result<DB, OpenError> {
+    folder::existing(marker.folder())?;
+    Ok(open_held(marker)?.0)
+}
+
+fn open_held(marker: &mut Marker) -> Result<(DB, Option<TornTail>), OpenError> {
+    let (folder, contents) = (marker.folder().to_owned(), *marker.contents());
+    let torn_tail = look(marker)?;
     if let Some(TornTail { file, bytes }) = &torn_tail {
         tracing::warn!(file = %file.display(), bytes, "the last write was never finished and nobody was told that it was: cut off");
     }
     let db = database(&folder, &contents)?;
     reached(&db, marker.floor().unwrap_or(contents.sequence), &folder)?;
-    enter(&mut marker, &db)?;
-    Ok(Opened { db, marker, fresh: false, torn_tail })
+    enter(marker, &db)?;
+    Ok((db, torn_tail))
 }
 
 fn database(folder: &Path, contents: &Contents) -> Result<DB, OpenError> {

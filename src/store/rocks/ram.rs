@@ -6,6 +6,7 @@ use std::collections::{HashMap, HashSet};
 
 use foldhash::fast::RandomState;
 
+use super::oldest::Oldest;
 use crate::identity::{SessionId, Ticket};
 use crate::mqtt::PacketId;
 
@@ -52,6 +53,8 @@ pub(super) struct Ram {
     dropped: HashSet<(SessionId, Ticket), RandomState>,
     /// The order in which exchanges are sent again.
     pub(super) order: u64,
+    /// What full queues lose next.
+    pub(super) oldest: Oldest,
     journal: Vec<Undo>,
 }
 
@@ -135,6 +138,11 @@ impl Ram {
         }
     }
 
+    /// The store was opened again and read, and the sessions went on: what is known of them and lies on no disk stays.
+    pub(super) fn inherit(&mut self, before: Ram) {
+        self.dropped = before.dropped;
+    }
+
     /// The session is over, or its client is back: what was dropped before is not spoken of any more.
     pub(super) fn forget_dropped(&mut self, session: SessionId) {
         if !self.dropped.is_empty() {
@@ -144,6 +152,7 @@ impl Ram {
 
     /// Nothing waits for a session any more.
     pub(super) fn clear_tally(&mut self, session: SessionId) {
+        self.oldest.forget(session);
         self.put_tally(session, None);
     }
 
@@ -176,6 +185,7 @@ impl Ram {
 
     /// The commit failed: everything is as it was before it.
     pub(super) fn take_back(&mut self) {
+        self.oldest.clear();
         while let Some(undo) = self.journal.pop() {
             match undo {
                 Undo::Session(session, true) => drop(self.sessions.insert(session)),

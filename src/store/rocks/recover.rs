@@ -43,37 +43,7 @@ pub(super) fn scan(db: &DB, epoch: Epoch) -> Result<Found, ScanError> {
     let families = Families::of(db);
     let mut found = Found::default();
     scan_sessions(db, families.session, &mut found)?;
-    let mut refers: HashMap<Ticket, u32, RandomState> = HashMap::default();
-    let mut orphans = Vec::new();
-    each(db, families.queue, layout::QUEUE, |key, value| {
-        let Some((session, ticket)) = layout::parse_queue_key(key) else { return Err(Unreadable::Body) };
-        let entry = record::queue_entry(record::unseal(key, value)?, epoch)?;
-        let bytes = entry.message.as_ref().map_or(0, crate::message::Message::bytes);
-        found.last = found.last.max(ticket);
-        if entry.message.is_none() {
-            *refers.entry(ticket).or_default() += 1;
-        }
-        if found.ram.knows(session) {
-            found.ram.add(session, ticket, bytes);
-            found.ram.keep();
-            found.messages += 1;
-        }
-        Ok(())
-    })?;
-    each(db, families.body, layout::BODY, |key, value| {
-        record::message(record::unseal(key, value)?, epoch)?;
-        let ticket = Ticket(u64::from_be_bytes(key.try_into().map_err(|_| Unreadable::Body)?));
-        match refers.remove(&ticket) {
-            Some(count) => found.ram.add_body(ticket, count),
-            None => orphans.push(ticket),
-        }
-        Ok(())
-    })?;
-    found.ram.keep();
-    if let Some(ticket) = refers.keys().next() {
-        let (family, key) = (layout::BODY, format!("{ticket:?}, which a queue refers to"));
-        return Err(ScanError::Record { family, key, source: Unreadable::Checksum });
-    }
+    let orphans = scan_queues(db, &families, epoch, &mut found)?;
     each(db, families.retained, layout::RETAINED, |key, value| {
         let message = record::message(record::unseal(key, value)?, epoch)?;
         found.recovered.retained.push(Arc::new(message));
@@ -81,6 +51,56 @@ pub(super) fn scan(db: &DB, epoch: Epoch) -> Result<Found, ScanError> {
     })?;
     remove_bodies(db, families.body, &orphans)?;
     Ok(found)
+}
+
+/// A message that lies there once for many queues.
+struct Body {
+    bytes: usize,
+    refers: u32,
+}
+
+/// Reads bodies, then the queues that refer to them. Returns bodies that no queue refers to.
+fn scan_queues(db: &DB, families: &Families<'_>, epoch: Epoch, found: &mut Found) -> Result<Vec<Ticket>, ScanError> {
+    let mut bodies: HashMap<Ticket, Body, RandomState> = HashMap::default();
+    each(db, families.body, layout::BODY, |key, value| {
+        let message = record::message(record::unseal(key, value)?, epoch)?;
+        let ticket = Ticket(u64::from_be_bytes(key.try_into().map_err(|_| Unreadable::Body)?));
+        bodies.insert(ticket, Body { bytes: message.bytes(), refers: 0 });
+        Ok(())
+    })?;
+    let mut missing = None;
+    each(db, families.queue, layout::QUEUE, |key, value| {
+        let Some((session, ticket)) = layout::parse_queue_key(key) else { return Err(Unreadable::Body) };
+        let entry = record::queue_entry(record::unseal(key, value)?, epoch)?;
+        let bytes = match (&entry.message, bodies.get_mut(&ticket)) {
+            (Some(message), _) => message.bytes(),
+            (None, Some(body)) => {
+                body.refers += 1;
+                body.bytes
+            }
+            (None, None) => {
+                missing.get_or_insert(ticket);
+                return Ok(());
+            }
+        };
+        found.last = found.last.max(ticket);
+        if found.ram.knows(session) {
+            found.ram.add(session, ticket, bytes);
+            found.ram.keep();
+            found.messages += 1;
+        }
+        Ok(())
+    })?;
+    if let Some(ticket) = missing {
+        let (family, key) = (layout::BODY, format!("{ticket:?}, which a queue refers to"));
+        return Err(ScanError::Record { family, key, source: Unreadable::Checksum });
+    }
+    let (used, orphans): (Vec<_>, Vec<_>) = bodies.into_iter().partition(|(_, body)| body.refers > 0);
+    for (ticket, body) in used {
+        found.ram.add_body(ticket, body.refers);
+    }
+    found.ram.keep();
+    Ok(orphans.into_iter().map(|(ticket, _)| ticket).collect())
 }
 
 /// A session as its rows are read.

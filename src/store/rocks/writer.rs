@@ -13,7 +13,7 @@ use super::fail_point::reached;
 use super::layout::{self, Row};
 use super::marker::Marker;
 use super::shared::{Read, Shared, Work};
-use super::{Mode, recover};
+use super::{Mode, intact, open, recover};
 use crate::identity::{SessionId, Ticket};
 use crate::store::Record;
 
@@ -34,14 +34,13 @@ pub(super) type Due = (Read, Ticket);
 pub(super) struct Writer {
     pub(super) shared: Arc<Shared>,
     pub(super) mode: Mode,
-    /// `None` while the store is being opened again.
-    pub(super) marker: Option<Marker>,
+    /// Held as long as the writer is there, also while the database is opened again: it holds the lock of the folder.
+    pub(super) marker: Marker,
     /// Sequence number up to which the log is synced.
     pub(super) synced: u64,
     pub(super) reads: Sender<Due>,
     /// Sessions whose rows are still there.
     pub(super) ended: Vec<SessionId>,
-    pub(super) reopen: Box<dyn Fn() -> Result<(DB, Marker), String> + Send>,
     pub(super) unsynced: bool,
     pub(super) synced_at: Instant,
     pub(super) looked_at: Instant,
@@ -83,11 +82,25 @@ impl Writer {
     /// Waits for work, or for something that is due without any.
     fn gather(&self) -> (Vec<Work>, bool) {
         let mut inbox = self.shared.inbox.lock();
-        if inbox.work.is_empty() && !inbox.stop && self.ended.is_empty() {
-            let patience = if self.unsynced { SYNC_EVERY } else { LOOK_EVERY };
+        if inbox.work.is_empty()
+            && !inbox.stop
+            && let Some(patience) = self.patience()
+        {
             self.shared.bell.wait_for(&mut inbox, patience);
         }
         (std::mem::take(&mut inbox.work), inbox.stop)
+    }
+
+    /// How long to wait for work at most; `None` if there is something to do without any.
+    pub(super) fn patience(&self) -> Option<Duration> {
+        let is_open = self.shared.db.lock().is_some();
+        match () {
+            // Rows of ended sessions wait, too, until the store is open again.
+            () if !is_open => Some(LOOK_EVERY),
+            () if !self.ended.is_empty() => None,
+            () if self.unsynced => Some(SYNC_EVERY),
+            () => Some(LOOK_EVERY),
+        }
     }
 
     fn commit(&mut self, window: Window) {
@@ -163,10 +176,14 @@ impl Writer {
 
     /// A commit failed: nobody is acknowledged for it. What the database thinks of itself is found out by opening it again.
     fn fail(&mut self, first: Ticket, last: Ticket, error: &Failure) {
+        self.give_up(error);
+        self.shared.fail(first, last);
+    }
+
+    fn give_up(&mut self, error: &Failure) {
         if self.shared.db.lock().take().is_some() {
             tracing::error!(%error, "could not write: nobody is acknowledged until writing works again");
         }
-        self.shared.fail(first, last);
     }
 
     /// What is done now and then, whether there is work or not.
@@ -190,40 +207,34 @@ impl Writer {
     }
 
     fn note(&mut self, sequence: u64) {
-        if let Some(marker) = &mut self.marker
-            && let Err(error) = marker.note_written(sequence, self.synced)
-        {
+        if let Err(error) = self.marker.note_written(sequence, self.synced) {
             tracing::error!(%error, "could not note a commit beside the database");
         }
     }
 
     fn rotate(&mut self) {
-        if let Some(marker) = &mut self.marker
-            && let Err(error) = marker.rotate(self.synced)
-        {
+        if let Err(error) = self.marker.rotate(self.synced) {
             tracing::error!(%error, "could not write the marker file");
         }
     }
 
     fn open_again(&mut self) {
-        // It holds the lock of the folder.
-        self.marker = None;
-        match (self.reopen)() {
-            Ok((db, marker)) => {
-                let db = Arc::new(db);
-                let found = match recover::scan(&db, self.shared.epoch) {
-                    Ok(found) => found,
-                    Err(error) => return tracing::error!(%error, "the store was opened again and cannot be read"),
-                };
-                self.marker = Some(marker);
-                self.synced = db.latest_sequence_number();
-                *self.shared.ram.lock() = found.ram;
-                self.ended = found.ended;
-                *self.shared.db.lock() = Some(db);
-                tracing::info!("writing works again");
-            }
-            Err(error) => tracing::warn!(error, "the store cannot be opened yet"),
-        }
+        let db = match open::again(&mut self.marker) {
+            Ok(db) => Arc::new(db),
+            Err(error) => return tracing::warn!(%error, "the store cannot be opened yet"),
+        };
+        let found = match recover::scan(&db, self.shared.epoch) {
+            Ok(found) => found,
+            Err(error) => return tracing::error!(%error, "the store was opened again and cannot be read"),
+        };
+        self.synced = db.latest_sequence_number();
+        let mut ram = self.shared.ram.lock();
+        let before = std::mem::replace(&mut *ram, found.ram);
+        ram.inherit(before);
+        drop(ram);
+        self.ended = found.ended;
+        *self.shared.db.lock() = Some(db);
+        tracing::info!("writing works again");
     }
 
     /// Removes some rows of a session that has ended. `true` when none is left.
@@ -261,8 +272,10 @@ impl Writer {
             Ok(()) => ram.keep(),
             Err(error) => {
                 ram.take_back();
-                tracing::warn!(%error, "could not remove rows of an ended session");
-                return true;
+                drop(ram);
+                // They are found again when the store is opened again.
+                self.give_up(&error.into());
+                return false;
             }
         }
         is_last
@@ -274,9 +287,7 @@ impl Writer {
         let sequence = db.latest_sequence_number();
         // The reader has nothing left to read: this is the last hold on the database.
         drop(db);
-        if let Some(marker) = self.marker.take()
-            && let Err(error) = marker.close_clean(sequence)
-        {
+        if let Err(error) = self.marker.close_clean(sequence) {
             tracing::error!(%error, "could not mark the store as closed in order");
         }
         tracing::info!(sessions = self.shared.ram.lock().sessions(), "the store is closed");
@@ -295,10 +306,7 @@ pub(super) fn rows<'a>(
     let mut options = ReadOptions::default();
     options.set_iterate_upper_bound(layout::end_of(session));
     let rows = db.iterator_cf_opt(family, options, IteratorMode::From(from, Direction::Forward));
-    rows.map(|row| match row {
-        Ok(row) => row,
-        Err(error) => super::damaged(error.as_ref()),
-    })
+    rows.map(intact)
 }
 
 impl Window {
