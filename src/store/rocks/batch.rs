@@ -11,6 +11,8 @@ use rocksdb::{ColumnFamily, DB, WriteBatch};
 use super::layout::{self, Row};
 use super::oldest;
 use super::ram::{Open, Ram};
+use super::shared::{Gone, Why};
+use crate::clock::Moment;
 use crate::identity::{SessionId, Ticket};
 use crate::message::Message;
 use crate::session::{Change, OutState};
@@ -28,6 +30,7 @@ pub(super) struct Families<'a> {
     pub(super) body: &'a ColumnFamily,
     pub(super) session: &'a ColumnFamily,
     pub(super) retained: &'a ColumnFamily,
+    pub(super) meta: &'a ColumnFamily,
 }
 
 impl<'a> Families<'a> {
@@ -38,6 +41,7 @@ impl<'a> Families<'a> {
             body: family(layout::BODY),
             session: family(layout::SESSION),
             retained: family(layout::RETAINED),
+            meta: family(layout::META),
         }
     }
 }
@@ -54,6 +58,8 @@ pub(super) struct Builder<'a> {
     pub(super) refused: Vec<Ticket>,
     /// Messages dropped by this commit, to be counted if it succeeds.
     pub(super) lost: Lost,
+    /// The soonest expiry of what this commit enqueues.
+    pub(super) soonest: Option<Moment>,
     /// Sessions that ended in this commit: their rows are removed later.
     pub(super) ended: Vec<SessionId>,
     cancelled: HashSet<(SessionId, Ticket), RandomState>,
@@ -72,6 +78,7 @@ impl<'a> Builder<'a> {
             bounds,
             refused: Vec::new(),
             lost: Lost::default(),
+            soonest: None,
             ended: Vec::new(),
             cancelled: HashSet::default(),
             done: HashSet::default(),
@@ -132,6 +139,7 @@ impl<'a> Builder<'a> {
             Record::Unretain(topic) => self.batch.delete_cf(self.families.retained, topic.as_bytes()),
             Record::Open(record) => self.open(&record),
             Record::Leave { session, ends_wall_ms } if self.ram.knows(session) => {
+                self.ram.leave(session);
                 self.ram.forget_dropped(session);
                 self.put_row(&layout::row_key(session, Row::Leave, &[]), &record::leave_body(ends_wall_ms));
             }
@@ -166,6 +174,9 @@ impl<'a> Builder<'a> {
     fn enqueue(&mut self, ticket: Ticket, message: &Message, recipients: &[Recipient]) {
         let waits = |to: &&Recipient| self.ram.knows(to.session) && !self.cancelled.contains(&(to.session, ticket));
         let waiting: Vec<&Recipient> = recipients.iter().filter(waits).collect();
+        if let Some(expires) = message.expires.filter(|_| !waiting.is_empty()) {
+            self.soonest = Some(self.soonest.map_or(expires, |soonest| soonest.min(expires)));
+        }
         let shared = waiting.len() >= SHARED_FROM && message.bytes() >= SHARED_BYTES;
         if shared {
             let key = layout::body_key(ticket);
@@ -213,6 +224,24 @@ impl<'a> Builder<'a> {
         self.ram.exchange(session, ticket).is_none() && !self.done.contains(&(session, ticket))
     }
 
+    /// Takes a message out whose time is over; `false` if it has to stay: its client is there, or was sent it.
+    pub(super) fn let_go(&mut self, gone: Gone) -> bool {
+        let Gone { session, ticket, why } = gone;
+        if !self.ram.is_away(session) || self.ram.exchange(session, ticket).is_some() {
+            return false;
+        }
+        let key = layout::queue_key(session, ticket);
+        // It may have gone since it was read.
+        if super::intact(self.db.get_pinned_cf(self.families.queue, key)).is_some() {
+            self.take_out(session, ticket);
+            match why {
+                Why::Expired => self.lost.expired += 1,
+                Why::TooOld => self.lost.too_old += 1,
+            }
+        }
+        true
+    }
+
     /// Takes a message out of a session's queue, and its body if nobody refers to it any more.
     pub(super) fn remove(&mut self, session: SessionId, ticket: Ticket) {
         self.batch.delete_cf(self.families.queue, layout::queue_key(session, ticket));
@@ -223,7 +252,7 @@ impl<'a> Builder<'a> {
 
     fn open(&mut self, record: &crate::store::SessionRecord) {
         let session = record.session;
-        self.ram.put_session(session, true);
+        self.ram.begin(session);
         self.ram.forget_dropped(session);
         self.put_row(&layout::row_key(session, Row::Session, &[]), &record::session_body(record));
         for row in [Row::Leave, Row::Expiry, Row::Will] {
@@ -236,8 +265,7 @@ impl<'a> Builder<'a> {
             return;
         }
         self.lost.session_ended += self.ram.tally(session).messages;
-        self.ram.put_session(session, false);
-        self.ram.clear_tally(session);
+        self.ram.end(session);
         self.ram.forget_dropped(session);
         self.delete_row(&layout::row_key(session, Row::Session, &[]));
         // Its other rows may be many: they go piece by piece, also after a restart.

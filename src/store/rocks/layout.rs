@@ -12,7 +12,7 @@
 //!            session u64 · 6                            its expiry, where DISCONNECT changed it
 //!            session u64 · 7                            the session has ended, its rows are being removed
 //!  retained  Topic Name                                 the retained message
-//!  meta      name                                       format, store id
+//!  meta      name                                       store id; which tickets were there when
 //! ```
 
 use rocksdb::{BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, Options, SliceTransform};
@@ -28,6 +28,8 @@ pub(super) const BODY: &str = "body";
 pub(super) const SESSION: &str = "session";
 pub(super) const RETAINED: &str = "retained";
 pub(super) const META: &str = "meta";
+/// Key in `meta` of what is known of the age of tickets.
+pub(super) const AGES: &[u8] = b"ages";
 /// All column families, beside RocksDB's own `default`, which stays empty.
 pub(super) const FAMILIES: [&str; 5] = [QUEUE, BODY, SESSION, RETAINED, META];
 

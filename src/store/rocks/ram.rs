@@ -22,6 +22,14 @@ pub(super) struct Tally {
     pub(super) head: Ticket,
 }
 
+/// A session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Known {
+    tally: Tally,
+    /// Its client is there, or may be.
+    here: bool,
+}
+
 /// An outgoing exchange whose identifier is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Open {
@@ -33,8 +41,7 @@ pub(super) struct Open {
 /// A change, as it has to be taken back.
 #[derive(Debug)]
 enum Undo {
-    Session(SessionId, bool),
-    Tally(SessionId, Option<Tally>),
+    Session(SessionId, Option<Known>),
     Exchange((SessionId, Ticket), Option<Open>),
     Body(Ticket, Option<u32>),
     Dropped((SessionId, Ticket), bool),
@@ -43,9 +50,7 @@ enum Undo {
 /// Everything the writer knows without asking the disk.
 #[derive(Debug, Default)]
 pub(super) struct Ram {
-    sessions: HashSet<SessionId, RandomState>,
-    /// Only sessions that have something waiting.
-    tallies: Map<SessionId, Tally>,
+    sessions: Map<SessionId, Known>,
     exchanges: Map<(SessionId, Ticket), Open>,
     /// Messages stored once for many queues, and how many queues still refer to each.
     bodies: Map<Ticket, u32>,
@@ -60,11 +65,11 @@ pub(super) struct Ram {
 
 impl Ram {
     pub(super) fn knows(&self, session: SessionId) -> bool {
-        self.sessions.contains(&session)
+        self.sessions.contains_key(&session)
     }
 
     pub(super) fn tally(&self, session: SessionId) -> Tally {
-        self.tallies.get(&session).copied().unwrap_or_default()
+        self.sessions.get(&session).map(|known| known.tally).unwrap_or_default()
     }
 
     pub(super) fn exchange(&self, session: SessionId, ticket: Ticket) -> Option<Open> {
@@ -75,17 +80,48 @@ impl Ram {
         self.sessions.len()
     }
 
-    pub(super) fn put_session(&mut self, session: SessionId, there: bool) {
-        let was = if there { !self.sessions.insert(session) } else { self.sessions.remove(&session) };
+    /// A session is read, and its client is away.
+    pub(super) fn found_session(&mut self, session: SessionId) {
+        self.sessions.entry(session).or_default();
+    }
+
+    /// A session begins, or its client is back.
+    pub(super) fn begin(&mut self, session: SessionId) {
+        let was = self.sessions.get(&session).copied();
+        self.put_session(session, Some(Known { here: true, ..was.unwrap_or_default() }));
+    }
+
+    /// Its client is gone.
+    pub(super) fn leave(&mut self, session: SessionId) {
+        if let Some(was) = self.sessions.get(&session).copied().filter(|was| was.here) {
+            self.put_session(session, Some(Known { here: false, ..was }));
+        }
+    }
+
+    /// It is over, with everything that waits for it.
+    pub(super) fn end(&mut self, session: SessionId) {
+        self.oldest.forget(session);
+        self.put_session(session, None);
+    }
+
+    /// Whether the session is there and its client is not.
+    pub(super) fn is_away(&self, session: SessionId) -> bool {
+        self.sessions.get(&session).is_some_and(|known| !known.here)
+    }
+
+    fn put_session(&mut self, session: SessionId, known: Option<Known>) {
+        let was = match known {
+            Some(known) => self.sessions.insert(session, known),
+            None => self.sessions.remove(&session),
+        };
         self.journal.push(Undo::Session(session, was));
     }
 
-    fn put_tally(&mut self, session: SessionId, tally: Option<Tally>) {
-        let was = match tally {
-            Some(tally) => self.tallies.insert(session, tally),
-            None => self.tallies.remove(&session),
-        };
-        self.journal.push(Undo::Tally(session, was));
+    fn put_tally(&mut self, session: SessionId, tally: Tally) {
+        if let Some(known) = self.sessions.get_mut(&session) {
+            self.journal.push(Undo::Session(session, Some(*known)));
+            known.tally = tally;
+        }
     }
 
     pub(super) fn put_exchange(&mut self, session: SessionId, ticket: Ticket, open: Option<Open>) {
@@ -105,7 +141,7 @@ impl Ram {
         }
         tally.messages += 1;
         tally.bytes += bytes as u64;
-        self.put_tally(session, Some(tally));
+        self.put_tally(session, tally);
     }
 
     /// A message has left the queue of a session.
@@ -115,11 +151,10 @@ impl Ram {
             return;
         }
         let tally = self.tally(session);
-        let left = (tally.messages > 1).then(|| Tally {
-            messages: tally.messages - 1,
-            bytes: tally.bytes - tally.bytes / tally.messages,
-            head: tally.head,
-        });
+        let left = match tally.messages {
+            0 | 1 => Tally::default(),
+            messages => Tally { messages: messages - 1, bytes: tally.bytes - tally.bytes / messages, ..tally },
+        };
         self.put_tally(session, left);
     }
 
@@ -133,14 +168,19 @@ impl Ram {
 
     /// Nothing waits before this place: found by reading. No part of a commit.
     pub(super) fn found_head(&mut self, session: SessionId, head: Ticket) {
-        if let Some(tally) = self.tallies.get_mut(&session) {
-            tally.head = tally.head.max(head);
+        if let Some(known) = self.sessions.get_mut(&session) {
+            known.tally.head = known.tally.head.max(head);
         }
     }
 
     /// The store was opened again and read, and the sessions went on: what is known of them and lies on no disk stays.
     pub(super) fn inherit(&mut self, before: Ram) {
         self.dropped = before.dropped;
+        for session in before.sessions.iter().filter(|(_, known)| known.here).map(|(session, _)| session) {
+            if let Some(known) = self.sessions.get_mut(session) {
+                known.here = true;
+            }
+        }
     }
 
     /// The session is over, or its client is back: what was dropped before is not spoken of any more.
@@ -148,12 +188,6 @@ impl Ram {
         if !self.dropped.is_empty() {
             self.dropped.retain(|(of, _)| *of != session);
         }
-    }
-
-    /// Nothing waits for a session any more.
-    pub(super) fn clear_tally(&mut self, session: SessionId) {
-        self.oldest.forget(session);
-        self.put_tally(session, None);
     }
 
     pub(super) fn add_body(&mut self, ticket: Ticket, refers: u32) {
@@ -188,9 +222,7 @@ impl Ram {
         self.oldest.clear();
         while let Some(undo) = self.journal.pop() {
             match undo {
-                Undo::Session(session, true) => drop(self.sessions.insert(session)),
-                Undo::Session(session, false) => drop(self.sessions.remove(&session)),
-                Undo::Tally(session, was) => restore(&mut self.tallies, session, was),
+                Undo::Session(session, was) => restore(&mut self.sessions, session, was),
                 Undo::Exchange(key, was) => restore(&mut self.exchanges, key, was),
                 Undo::Body(ticket, was) => restore(&mut self.bodies, ticket, was),
                 Undo::Dropped(key, true) => drop(self.dropped.insert(key)),
@@ -216,7 +248,7 @@ mod tests {
     #[test]
     fn a_failed_commit_leaves_no_trace() {
         let mut ram = Ram::default();
-        ram.put_session(ONE, true);
+        ram.begin(ONE);
         ram.add(ONE, Ticket(1), 10);
         ram.add_body(Ticket(1), 2);
         ram.keep();
@@ -226,11 +258,11 @@ mod tests {
         ram.release_body(Ticket(1));
         ram.release_body(Ticket(1));
         ram.drop_oldest(ONE, Ticket(1));
-        ram.put_session(ONE, false);
-        ram.clear_tally(ONE);
+        ram.leave(ONE);
+        ram.end(ONE);
         ram.take_back();
         assert_eq!((ram.tally(ONE), ram.exchange(ONE, Ticket(1)), ram.refers_to(Ticket(1))), before);
-        assert!(ram.knows(ONE));
+        assert!(ram.knows(ONE) && !ram.is_away(ONE));
         ram.subtract(ONE, Ticket(1));
         assert_eq!(ram.tally(ONE), Tally::default(), "what was dropped and taken back is counted again");
     }
@@ -238,6 +270,7 @@ mod tests {
     #[test]
     fn a_dropped_message_is_counted_once() {
         let mut ram = Ram::default();
+        ram.begin(ONE);
         ram.add(ONE, Ticket(1), 10);
         ram.add(ONE, Ticket(2), 10);
         ram.drop_oldest(ONE, Ticket(1));

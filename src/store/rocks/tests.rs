@@ -1,6 +1,7 @@
 //! The store on real files: what was promised is there when it is opened again.
 
 mod again;
+mod aging;
 mod full;
 
 use std::path::Path;

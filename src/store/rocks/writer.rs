@@ -3,19 +3,21 @@
 //! While a sync is under way, what is appended gathers by itself; when nothing is under way, a single append is committed at once.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::Sender;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rocksdb::{DB, Direction, IteratorMode, ReadOptions, WriteOptions};
 
-use super::batch::Builder;
+use super::batch::{Builder, Families};
 use super::fail_point::reached;
 use super::layout::{self, Row};
 use super::marker::Marker;
-use super::shared::{Read, Shared, Work};
+use super::shared::{Gone, Read, Shared, Work};
 use super::{Mode, intact, open, recover};
 use crate::identity::{SessionId, Ticket};
-use crate::store::Record;
+use crate::store::{Record, record};
 
 /// Appends in one commit.
 const WINDOW: usize = 1024;
@@ -25,6 +27,8 @@ const WINDOW_BYTES: usize = 1024 * 1024;
 const SWEEP: usize = 512;
 /// Mode `os` syncs this often.
 const SYNC_EVERY: Duration = Duration::from_millis(100);
+/// What is over and may not go yet, because its client is there or was sent it, is looked at again after so long.
+const AGAIN_MS: u64 = 60_000;
 /// The marker is looked after, and a store that failed is opened again, this often.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -41,6 +45,8 @@ pub(super) struct Writer {
     pub(super) reads: Sender<Due>,
     /// Sessions whose rows are still there.
     pub(super) ended: Vec<SessionId>,
+    /// Ended before the database is closed.
+    pub(super) sweeper: Option<JoinHandle<()>>,
     pub(super) unsynced: bool,
     pub(super) synced_at: Instant,
     pub(super) looked_at: Instant,
@@ -83,6 +89,7 @@ impl Writer {
     fn gather(&self) -> (Vec<Work>, bool) {
         let mut inbox = self.shared.inbox.lock();
         if inbox.work.is_empty()
+            && inbox.gone.is_empty()
             && !inbox.stop
             && let Some(patience) = self.patience()
         {
@@ -132,6 +139,7 @@ impl Writer {
         }
         let (refused, lost, ended) =
             (std::mem::take(&mut builder.refused), builder.lost, std::mem::take(&mut builder.ended));
+        let soonest = builder.soonest;
         let batch = builder.batch;
         reached("batched");
         let empty = batch.is_empty();
@@ -149,6 +157,10 @@ impl Writer {
             self.shared.fail(ticket, ticket);
         }
         self.shared.count(lost);
+        // Behind the commit: a pass of the sweeper that does not see it begins before this.
+        if let Some(soonest) = soonest {
+            self.shared.soonest.fetch_min(soonest.as_ms(), Ordering::AcqRel);
+        }
         self.ended.extend(ended);
         if empty {
             return Ok(());
@@ -191,9 +203,17 @@ impl Writer {
         if self.looked_at.elapsed() >= LOOK_EVERY {
             self.looked_at = Instant::now();
             match self.shared.db() {
-                Some(_) => self.rotate(),
+                Some(db) => {
+                    self.rotate();
+                    self.note_age(&db);
+                }
                 None => self.open_again(),
             }
+        }
+        let gone = std::mem::take(&mut self.shared.inbox.lock().gone);
+        if !gone.is_empty() {
+            self.let_go(gone);
+            self.shared.taken.notify_all();
         }
         let Some(db) = self.shared.db() else { return };
         if self.unsynced && self.synced_at.elapsed() >= SYNC_EVERY {
@@ -233,8 +253,46 @@ impl Writer {
         ram.inherit(before);
         drop(ram);
         self.ended = found.ended;
+        self.shared.soonest.fetch_min(found.soonest.as_ms(), Ordering::AcqRel);
         *self.shared.db.lock() = Some(db);
         tracing::info!("writing works again");
+    }
+
+    /// Takes out what the sweeper found.
+    fn let_go(&mut self, gone: Vec<Gone>) {
+        // It is found again when the store is open again.
+        let Some(db) = self.shared.db() else { return };
+        let mut ram = self.shared.ram.lock();
+        let mut builder = Builder::new(&db, &mut ram, self.shared.epoch, self.shared.bounds);
+        let mut stays = false;
+        for gone in gone {
+            stays |= !builder.let_go(gone);
+        }
+        let (batch, lost) = (builder.batch, builder.lost);
+        // It need not be safe at once: what comes back after a crash goes again.
+        match db.write_opt(batch, &WriteOptions::default()) {
+            Ok(()) => ram.keep(),
+            Err(error) => {
+                ram.take_back();
+                drop(ram);
+                return self.give_up(&error.into());
+            }
+        }
+        drop(ram);
+        self.shared.count(lost);
+        if stays {
+            self.shared.soonest.fetch_min(self.shared.now().plus_ms(AGAIN_MS).as_ms(), Ordering::AcqRel);
+        }
+    }
+
+    /// Writes down how far tickets have got, now and then.
+    fn note_age(&mut self, db: &DB) {
+        let Some(ages) = self.shared.note_age() else { return };
+        let meta = Families::of(db).meta;
+        match db.put_cf(meta, layout::AGES, record::seal(layout::AGES, &ages.body())) {
+            Ok(()) => *self.shared.ages.lock() = ages,
+            Err(error) => self.give_up(&error.into()),
+        }
     }
 
     /// Removes some rows of a session that has ended. `true` when none is left.
@@ -282,6 +340,11 @@ impl Writer {
     }
 
     fn finish(mut self) {
+        if let Some(sweeper) = self.sweeper.take()
+            && sweeper.join().is_err()
+        {
+            tracing::error!("the thread that looks for expired messages ended by a panic");
+        }
         let Some(db) = self.shared.db.lock().take() else { return };
         self.sync(&db);
         let sequence = db.latest_sequence_number();

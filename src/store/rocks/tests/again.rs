@@ -66,13 +66,9 @@ fn rows_of_ended_sessions_wait_until_the_store_is_open_again() {
     let folder = tempfile::tempdir().unwrap();
     let opened = super::super::open::open(folder.path()).unwrap();
     let db = Arc::new(opened.db);
-    let shared = Arc::new(Shared::new(
-        Arc::clone(&db),
-        super::super::ram::Ram::default(),
-        Ticket::NONE,
-        EPOCH,
-        Bounds::default(),
-    ));
+    let found = super::super::recover::Found::default();
+    let settings = Settings::new(Mode::Sync, Bounds::default(), EPOCH);
+    let shared = Arc::new(Shared::new(Arc::clone(&db), found, settings));
     let (reads, _due) = mpsc::channel();
     let writer = Writer {
         shared: Arc::clone(&shared),
@@ -81,6 +77,7 @@ fn rows_of_ended_sessions_wait_until_the_store_is_open_again() {
         synced: 0,
         reads,
         ended: vec![ONE],
+        sweeper: None,
         unsynced: false,
         synced_at: Instant::now(),
         looked_at: Instant::now(),
