@@ -16,8 +16,6 @@ use super::marker::{self, Contents, MARKER, Marker, MarkerError, Newest, State, 
 use super::{folder, journal::end_of};
 use crate::store::record;
 
-/// Where RocksDB puts logs that it does not need any more.
-const ARCHIVE: &str = "archive";
 /// Key in `meta` of the store id.
 const ID: &[u8] = b"store id";
 
@@ -297,9 +295,8 @@ fn look_at_files(folder: &Path, contents: &Contents) -> Result<(), OpenError> {
     if let End::Damaged(at) = end {
         return refused(&name, &format!("is damaged at byte {at}"));
     }
-    // A log that RocksDB had done with is in the archive, or gone once there is a newer one.
-    let archived = || marker::logs(&folder.join(ARCHIVE)).is_ok_and(|logs| logs.contains(&marked.log));
-    if newest.log < marked.log && !archived() {
+    // A log goes once its rows are in tables, and there is a newer one then.
+    if newest.log < marked.log {
         let file = log_file(folder, marked.log);
         return Err(OpenError::refused(&file, "is missing: it held the newest changes"));
     }

@@ -2,6 +2,7 @@
 
 mod again;
 mod aging;
+mod churn;
 mod full;
 
 use std::path::Path;
