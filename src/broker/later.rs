@@ -42,10 +42,10 @@ impl Due {
     }
 }
 
-/// What is put down for one session.
+/// What is put down for one session. There may be one for each session: a will, which is large and rare, lies elsewhere.
 #[derive(Debug, Default)]
 struct Planned {
-    will: Option<(Moment, Arc<Seat>, Will)>,
+    will: Option<Box<(Moment, Arc<Seat>, Will)>>,
     ends: Option<(Moment, Arc<Seat>)>,
 }
 
@@ -61,7 +61,7 @@ impl Plans {
     fn clear_out(&mut self) {
         if self.heap.len() > STALE_MAX + 4 * self.by_session.len() {
             let moments = |(session, planned): (&SessionId, &Planned)| {
-                let will = planned.will.as_ref().map(|(at, ..)| Reverse((*at, *session)));
+                let will = planned.will.as_ref().map(|will| Reverse((will.0, *session)));
                 [will, planned.ends.as_ref().map(|(at, _)| Reverse((*at, *session)))]
             };
             self.heap = self.by_session.iter().flat_map(moments).flatten().collect();
@@ -96,7 +96,7 @@ impl Later {
         let session = due.seat().session;
         let planned = plans.by_session.entry(session).or_default();
         match due {
-            Due::Will { seat, will } => planned.will = Some((at, seat, will)),
+            Due::Will { seat, will } => planned.will = Some(Box::new((at, seat, will))),
             Due::SessionEnds { seat } => planned.ends = Some((at, seat)),
         }
         plans.heap.push(Reverse((at, session)));
@@ -112,7 +112,7 @@ impl Later {
     /// The session is ended now: nothing is planned for it any more; a will that was still to come is handed out.
     pub fn ended(&self, session: SessionId) -> Option<Will> {
         let planned = self.plans.lock().by_session.remove(&session)?;
-        planned.will.map(|(_, _, will)| will)
+        planned.will.map(|will| will.2)
     }
 
     /// When to ask [`Later::due`] next.
@@ -137,7 +137,7 @@ impl Later {
             }
             plans.heap.pop();
             let Some(planned) = plans.by_session.get_mut(&session) else { continue };
-            if let Some((_, seat, will)) = planned.will.take_if(|(at, ..)| *at <= now) {
+            if let Some((_, seat, will)) = planned.will.take_if(|will| will.0 <= now).map(|will| *will) {
                 found.push(Due::Will { seat, will });
             }
             if let Some((_, seat)) = planned.ends.take_if(|(at, _)| *at <= now) {

@@ -121,7 +121,7 @@ impl<'a> Builder<'a> {
 
     fn is_full(&self, session: SessionId, bytes: usize) -> bool {
         let tally = self.ram.tally(session);
-        self.bounds.is_full(tally.messages, tally.bytes, bytes)
+        self.bounds.is_full(tally.messages.into(), tally.bytes, bytes)
     }
 
     fn add_record(&mut self, ticket: Ticket, record: Record) {
@@ -264,7 +264,7 @@ impl<'a> Builder<'a> {
         if !self.ram.knows(session) {
             return;
         }
-        self.lost.session_ended += self.ram.tally(session).messages;
+        self.lost.session_ended += u64::from(self.ram.tally(session).messages);
         self.ram.end(session);
         self.ram.forget_dropped(session);
         self.delete_row(&layout::row_key(session, Row::Session, &[]));

@@ -15,7 +15,7 @@ type Map<K, V> = HashMap<K, V, RandomState>;
 /// The waiting messages of one session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Tally {
-    pub(super) messages: u64,
+    pub(super) messages: u32,
     /// An estimate: what leaves is taken to be of average size. Exact when nothing waits.
     pub(super) bytes: u64,
     /// No message waits before this place.
@@ -153,7 +153,9 @@ impl Ram {
         let tally = self.tally(session);
         let left = match tally.messages {
             0 | 1 => Tally::default(),
-            messages => Tally { messages: messages - 1, bytes: tally.bytes - tally.bytes / messages, ..tally },
+            messages => {
+                Tally { messages: messages - 1, bytes: tally.bytes - tally.bytes / u64::from(messages), ..tally }
+            }
         };
         self.put_tally(session, left);
     }

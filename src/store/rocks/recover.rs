@@ -183,7 +183,7 @@ impl Rows {
         Ok(())
     }
 
-    fn close(self, session: SessionId, found: &mut Found) {
+    fn close(mut self, session: SessionId, found: &mut Found) {
         if self.ended {
             return found.ended.push(session);
         }
@@ -198,6 +198,8 @@ impl Rows {
         }
         found.ram.keep();
         found.recovered.wills.extend(self.will.map(|will| (session, will)));
+        // Half a million of these are held at once.
+        self.subscriptions.shrink_to_fit();
         found.recovered.sessions.push((record, self.subscriptions, self.ends_wall_ms.flatten()));
     }
 }

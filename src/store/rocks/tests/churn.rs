@@ -109,5 +109,5 @@ fn disk_use_after_churn_is_near_what_is_alive() {
         std::thread::yield_now();
     }
     println!("{} MiB at rest", on_disk(folder.path()) >> 20);
-    assert_eq!(store.shared.ram.lock().tally(SessionId(100)).messages, messages);
+    assert_eq!(store.shared.ram.lock().tally(SessionId(100)).messages, messages as u32);
 }

@@ -30,7 +30,7 @@ fn a_full_queue_loses_its_oldest_in_order_whatever_its_session_does_meanwhile() 
     wait(&store, vec![done, enqueue(&"x".repeat(9_500), [1])]);
     let left = waiting(&store, 1).len();
     assert!((2..190).contains(&left), "{left} are left");
-    assert_eq!(store.shared.ram.lock().tally(ONE).messages, left as u64 + 1, "with the one under way");
+    assert_eq!(store.shared.ram.lock().tally(ONE).messages, left as u32 + 1, "with the one under way");
 }
 
 #[test]
