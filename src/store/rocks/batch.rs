@@ -60,6 +60,8 @@ pub(super) struct Builder<'a> {
     pub(super) lost: Lost,
     /// The soonest expiry of what this commit enqueues.
     pub(super) soonest: Option<Moment>,
+    /// An identifier of an incoming QoS 2 message is free again: see [`Mode::Os`](super::Mode::Os).
+    pub(super) releases: bool,
     /// Sessions that ended in this commit: their rows are removed later.
     pub(super) ended: Vec<SessionId>,
     cancelled: HashSet<(SessionId, Ticket), RandomState>,
@@ -79,6 +81,7 @@ impl<'a> Builder<'a> {
             refused: Vec::new(),
             lost: Lost::default(),
             soonest: None,
+            releases: false,
             ended: Vec::new(),
             cancelled: HashSet::default(),
             done: HashSet::default(),
@@ -275,7 +278,10 @@ impl<'a> Builder<'a> {
 
     fn edit(&mut self, session: SessionId, change: Change) {
         match change {
-            Change::Released(id) => self.delete_row(&layout::received_key(session, id)),
+            Change::Released(id) => {
+                self.delete_row(&layout::received_key(session, id));
+                self.releases = true;
+            }
             Change::Sent { ticket, packet_id } if !self.cancelled.contains(&(session, ticket)) => {
                 self.put_exchange(session, ticket, Open { packet_id, released: false });
             }

@@ -139,7 +139,7 @@ impl Writer {
         }
         let (refused, lost, ended) =
             (std::mem::take(&mut builder.refused), builder.lost, std::mem::take(&mut builder.ended));
-        let soonest = builder.soonest;
+        let (soonest, releases) = (builder.soonest, builder.releases);
         let batch = builder.batch;
         reached("batched");
         let empty = batch.is_empty();
@@ -166,8 +166,8 @@ impl Writer {
             return Ok(());
         }
         match self.mode {
-            Mode::Sync => self.sync(&db),
-            Mode::Os => self.unsynced = true,
+            Mode::Os if !releases => self.unsynced = true,
+            Mode::Sync | Mode::Os => self.sync(&db),
         }
         self.note(db.latest_sequence_number());
         Ok(())

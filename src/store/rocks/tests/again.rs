@@ -1,4 +1,4 @@
-//! The database is opened again after a write failed.
+//! The database is opened again after a write failed; what must be on the disk before an answer.
 
 use super::super::live;
 use super::*;
@@ -85,4 +85,24 @@ fn rows_of_ended_sessions_wait_until_the_store_is_open_again() {
     assert_eq!(writer.patience(), None, "there is something to do");
     shared.db.lock().take();
     assert!(writer.patience() > Some(Duration::ZERO), "nothing can be done before it is open again");
+}
+
+/// What the live mark says of the last commit: its sequence, and up to where it was synced.
+fn marked(folder: &Path) -> (u64, u64) {
+    let bytes = std::fs::read(folder.join(live::LIVE)).unwrap();
+    let number = |at: usize| u64::from_be_bytes(bytes[at..at + 8].try_into().unwrap());
+    [0, 4096].map(|place| (number(place), number(place + 8))).into_iter().max().unwrap()
+}
+
+#[test]
+fn what_frees_an_identifier_is_synced_before_pubcomp_in_every_mode() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Rocks::open(folder.path(), Mode::Os, Bounds::default(), EPOCH).unwrap();
+    wait(&store, vec![session(ONE)]);
+    for number in 1..20 {
+        wait(&store, vec![Record::Received { session: ONE, packet_id: id(number) }, enqueue("x", [1])]);
+        wait(&store, vec![Record::Edit(ONE, Change::Released(id(number)))]);
+        let (sequence, synced) = marked(folder.path());
+        assert_eq!(synced, sequence, "a power cut could take the release back");
+    }
 }
