@@ -185,6 +185,11 @@ mod tests {
     }
 
     #[test]
+    fn what_is_put_down_for_a_session_without_a_will_is_small() {
+        assert!(size_of::<Planned>() <= 24, "{} bytes for each session that may end", size_of::<Planned>());
+    }
+
+    #[test]
     fn mqtt_3_1_2_8_the_will_comes_at_its_delay_and_the_end_at_its_own_time() {
         let later = Later::new();
         later.add(at(5_000), Due::SessionEnds { seat: seat(1) });

@@ -22,12 +22,24 @@ pub(super) struct Tally {
     pub(super) head: Ticket,
 }
 
-/// A session.
+/// A session, with its tally: there may be millions, so it has no gaps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Known {
-    tally: Tally,
+    head: Ticket,
+    bytes: u64,
+    messages: u32,
     /// Its client is there, or may be.
     here: bool,
+}
+
+impl Known {
+    fn tally(self) -> Tally {
+        Tally { messages: self.messages, bytes: self.bytes, head: self.head }
+    }
+
+    fn with(self, Tally { messages, bytes, head }: Tally) -> Self {
+        Self { messages, bytes, head, ..self }
+    }
 }
 
 /// An outgoing exchange whose identifier is stored.
@@ -69,7 +81,7 @@ impl Ram {
     }
 
     pub(super) fn tally(&self, session: SessionId) -> Tally {
-        self.sessions.get(&session).map(|known| known.tally).unwrap_or_default()
+        self.sessions.get(&session).map(|known| known.tally()).unwrap_or_default()
     }
 
     pub(super) fn exchange(&self, session: SessionId, ticket: Ticket) -> Option<Open> {
@@ -120,7 +132,7 @@ impl Ram {
     fn put_tally(&mut self, session: SessionId, tally: Tally) {
         if let Some(known) = self.sessions.get_mut(&session) {
             self.journal.push(Undo::Session(session, Some(*known)));
-            known.tally = tally;
+            *known = known.with(tally);
         }
     }
 
@@ -171,7 +183,7 @@ impl Ram {
     /// Nothing waits before this place: found by reading. No part of a commit.
     pub(super) fn found_head(&mut self, session: SessionId, head: Ticket) {
         if let Some(known) = self.sessions.get_mut(&session) {
-            known.tally.head = known.tally.head.max(head);
+            known.head = known.head.max(head);
         }
     }
 
@@ -267,6 +279,11 @@ mod tests {
         assert!(ram.knows(ONE) && !ram.is_away(ONE));
         ram.subtract(ONE, Ticket(1));
         assert_eq!(ram.tally(ONE), Tally::default(), "what was dropped and taken back is counted again");
+    }
+
+    #[test]
+    fn a_session_takes_little_however_much_waits_for_it() {
+        assert!(size_of::<(SessionId, Known)>() <= 32, "{} bytes for each session", size_of::<(SessionId, Known)>());
     }
 
     #[test]
