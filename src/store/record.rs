@@ -189,8 +189,9 @@ pub fn message(body: &[u8], epoch: Epoch) -> Result<Message, Unreadable> {
 /// [`Unreadable::Body`].
 pub fn message_expires(body: &[u8]) -> Result<Option<Written>, Unreadable> {
     let mut reader = Reader(body);
-    // QoS, RETAIN and class.
-    (reader.u8()?, reader.u8()?, reader.u8()?);
+    for _qos_retain_class in 0..3 {
+        reader.u8()?;
+    }
     Ok(reader.maybe_u64()?.map(Written))
 }
 
@@ -200,8 +201,10 @@ pub fn message_expires(body: &[u8]) -> Result<Option<Written>, Unreadable> {
 /// [`Unreadable::Body`].
 pub fn queue_expires(value: &[u8]) -> Result<Expires, Unreadable> {
     let mut reader = Reader(value.get(HEAD..).ok_or(Unreadable::Body)?);
-    (reader.u8()?, reader.u8()?);
-    for _ in 0..reader.u16()? {
+    for _qos_retain in 0..2 {
+        reader.u8()?;
+    }
+    for _subscription_id in 0..reader.u16()? {
         reader.u32()?;
     }
     match reader.u8()? {
