@@ -417,7 +417,7 @@ pub const SETTINGS: &[Setting] = &[
         0,
         "seconds",
         "How long a message is kept for a session that is away, with or without a Message Expiry Interval of its own; it goes \
-         within a 64th of this time after it, and is counted (`too_old`). 0 = as long as the session lives.",
+         within a 64th of this time after it, and is counted (`too_old`). 0 = as long as the session lives. Not used in store mode `memory`.",
     )),
     Setting {
         path: "store.queue_full",
