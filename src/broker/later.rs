@@ -49,10 +49,10 @@ impl Due {
 /// A will, and the user it belongs to.
 pub type Owned = (Option<Arc<str>>, Will);
 
-/// What is put down for one session.
+/// What is put down for one session. There may be one for each session: a will, which is large and rare, lies elsewhere.
 #[derive(Debug, Default)]
 struct Planned {
-    will: Option<(Moment, Arc<Seat>, Owned)>,
+    will: Option<Box<(Moment, Arc<Seat>, Owned)>>,
     ends: Option<(Moment, Arc<Seat>)>,
 }
 
@@ -86,7 +86,7 @@ impl Plans {
     fn clear_out(&mut self) {
         if self.heap.len() > STALE_MAX + 4 * self.by_session.len() {
             let moments = |(session, planned): (&SessionId, &Planned)| {
-                let will = planned.will.as_ref().map(|(at, ..)| Reverse((*at, *session)));
+                let will = planned.will.as_ref().map(|will| Reverse((will.0, *session)));
                 [will, planned.ends.as_ref().map(|(at, _)| Reverse((*at, *session)))]
             };
             self.heap = self.by_session.iter().flat_map(moments).flatten().collect();
@@ -121,7 +121,7 @@ impl Later {
         let session = due.seat().session;
         let planned = plans.by_session.entry(session).or_default();
         match due {
-            Due::Will { seat, owner, will } => planned.will = Some((at, seat, (owner, will))),
+            Due::Will { seat, owner, will } => planned.will = Some(Box::new((at, seat, (owner, will)))),
             Due::SessionEnds { seat } => planned.ends = Some((at, seat)),
         }
         plans.heap.push(Reverse((at, session)));
@@ -137,7 +137,7 @@ impl Later {
     /// The session is ended now: nothing is planned for it any more; a will that was still to come is handed out.
     pub fn ended(&self, session: SessionId) -> Option<Owned> {
         let planned = self.plans.lock().remove(session)?;
-        planned.will.map(|(_, _, will)| will)
+        planned.will.map(|will| will.2)
     }
 
     /// When to ask [`Later::due`] next.
@@ -162,7 +162,8 @@ impl Later {
             }
             plans.heap.pop();
             let Some(planned) = plans.by_session.get_mut(&session) else { continue };
-            if let Some((_, seat, (owner, will))) = planned.will.take_if(|(at, ..)| *at <= now) {
+            if let Some(will) = planned.will.take_if(|will| will.0 <= now) {
+                let (_, seat, (owner, will)) = *will;
                 found.push(Due::Will { seat, owner, will });
             }
             if let Some((_, seat)) = planned.ends.take_if(|(at, _)| *at <= now) {
@@ -208,6 +209,11 @@ mod tests {
 
     fn at(ms: u64) -> Moment {
         Moment::from_ms(ms)
+    }
+
+    #[test]
+    fn what_is_put_down_for_a_session_without_a_will_is_small() {
+        assert!(size_of::<Planned>() <= 24, "{} bytes for each session that may end", size_of::<Planned>());
     }
 
     #[test]

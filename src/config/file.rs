@@ -426,6 +426,14 @@ pub const SETTINGS: &[Setting] = &[
         "bytes",
         "Bytes of the messages kept for one session: topics, properties and payloads. One message always fits.",
     )),
+    at_restart(limit(
+        "store.queue_age_max_s",
+        (0, MANY),
+        0,
+        "seconds",
+        "How long a message is kept for a session that is away, with or without a Message Expiry Interval of its own; it goes \
+         within a 64th of this time after it, and is counted (`too_old`). 0 = as long as the session lives. Not used in store mode `memory`.",
+    )),
     Setting {
         path: "store.queue_full",
         kind: Kind::Word(&["reject", "drop_oldest"]),

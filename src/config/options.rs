@@ -31,6 +31,8 @@ pub struct Config {
     pub backup_dir: PathBuf,
     /// What may wait in the store for one session.
     pub queue: Bounds,
+    /// How long a message waits for a session that is away, seconds; `None` = as long as the session lives.
+    pub queue_age_max_s: Option<u64>,
     /// Threads that serve clients, at least 1.
     pub threads: usize,
     /// What is logged, and how.

@@ -60,6 +60,8 @@ impl Core {
         };
         count(Dropped::QueueFull, lost.queue_full, before.queue_full);
         count(Dropped::SessionEnded, lost.session_ended, before.session_ended);
+        count(Dropped::Expired, lost.expired, before.expired);
+        count(Dropped::TooOld, lost.too_old, before.too_old);
     }
 
     pub(super) fn count_refused(&mut self, reason: ReasonCode) {

@@ -190,6 +190,8 @@ label! {
     Dropped {
         /// Its Message Expiry Interval passed.
         Expired = "expired",
+        /// It waited for its session, which was away, longer than `store.queue_age_max_s`.
+        TooOld = "too_old",
         /// Larger than the client's Maximum Packet Size.
         TooLarge = "too_large",
         /// QoS 0 to a client that does not read fast enough.

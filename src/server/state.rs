@@ -14,7 +14,7 @@ use crate::config::{Config, StoreMode};
 use crate::store::Store;
 use crate::store::memory::Memory;
 use crate::store::record::Epoch;
-use crate::store::rocks::{Mode, OpenError, Rocks, keep_files_private};
+use crate::store::rocks::{Clock, Mode, OpenError, Rocks, Settings, keep_files_private};
 
 /// Opens the store and builds the broker on it. `started` is where the process's clock begins.
 ///
@@ -25,7 +25,9 @@ pub(super) fn broker(config: &Config, started: Instant) -> Result<Arc<Broker>, O
     keep_files_private();
     let rocks = |mode| -> Result<Arc<dyn Store>, OpenError> {
         let epoch = Epoch { wall_at_start_ms: now.wall_ms.saturating_sub(now.moment.as_ms()) };
-        Ok(Arc::new(Rocks::open(&config.data_dir, mode, config.queue, epoch)?))
+        let clock: Clock = Arc::new(move || Moment::from_ms(started.elapsed().as_millis() as u64));
+        let (bounds, age_max_s) = (config.queue, config.queue_age_max_s);
+        Ok(Arc::new(Rocks::start(&config.data_dir, Settings { mode, bounds, age_max_s, epoch, clock })?))
     };
     let store = match config.store_mode {
         StoreMode::Sync => rocks(Mode::Sync)?,

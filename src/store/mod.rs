@@ -167,6 +167,23 @@ pub struct Lost {
     pub queue_full: u64,
     /// In the queue of a session that ended, unfinished ones included.
     pub session_ended: u64,
+    /// Their Message Expiry Interval passed while their sessions were away.
+    pub expired: u64,
+    /// They waited longer than a message may wait for a session that is away.
+    pub too_old: u64,
+}
+
+impl Lost {
+    /// Both together.
+    #[must_use]
+    pub fn plus(self, other: Lost) -> Lost {
+        Lost {
+            queue_full: self.queue_full + other.queue_full,
+            session_ended: self.session_ended + other.session_ended,
+            expired: self.expired + other.expired,
+            too_old: self.too_old + other.too_old,
+        }
+    }
 }
 
 /// A store: `memory`, or RocksDB.

@@ -101,6 +101,26 @@ impl Epoch {
     }
 }
 
+/// A time as it is written: milliseconds of the wall clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Written(u64);
+
+impl Written {
+    /// The moment that is meant; one before this process began is its beginning.
+    pub fn of(self, epoch: Epoch) -> Moment {
+        epoch.read(self.0)
+    }
+}
+
+/// Where it is written when a message in a queue expires.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expires {
+    /// Here; `None` = never.
+    At(Option<Written>),
+    /// With the message, which is stored once for many queues.
+    WithBody,
+}
+
 /// Seals a body for its key.
 pub fn seal(key: &[u8], body: &[u8]) -> Vec<u8> {
     let mut value = Vec::with_capacity(HEAD + body.len());
@@ -175,6 +195,36 @@ pub fn message(body: &[u8], epoch: Epoch) -> Result<Message, Unreadable> {
     let mut reader = Reader(body);
     let message = read_message(&mut reader, epoch)?;
     reader.end(message)
+}
+
+/// When a message expires, from a body that [`message_body`] wrote, without reading the rest.
+///
+/// # Errors
+/// [`Unreadable::Body`].
+pub fn message_expires(body: &[u8]) -> Result<Option<Written>, Unreadable> {
+    let mut reader = Reader(body);
+    for _qos_retain_class in 0..3 {
+        reader.u8()?;
+    }
+    Ok(reader.maybe_u64()?.map(Written))
+}
+
+/// When a message in a queue expires, from a sealed value: neither its checksum is looked at, nor the message read.
+///
+/// # Errors
+/// [`Unreadable::Body`].
+pub fn queue_expires(value: &[u8]) -> Result<Expires, Unreadable> {
+    let mut reader = Reader(value.get(HEAD..).ok_or(Unreadable::Body)?);
+    for _qos_retain in 0..2 {
+        reader.u8()?;
+    }
+    for _subscription_id in 0..reader.u16()? {
+        reader.u32()?;
+    }
+    match reader.u8()? {
+        0 => Ok(Expires::WithBody),
+        _ => message_expires(reader.0).map(Expires::At),
+    }
 }
 
 /// A message in a queue; `message` is left out where its body is shared.

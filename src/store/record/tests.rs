@@ -263,3 +263,20 @@ proptest! {
         let _ = will(&change(will_body(&later())));
     }
 }
+
+#[test]
+fn the_expiry_is_found_without_reading_the_message() {
+    for expires in [None, Some(7)] {
+        let message = whole("t", expires);
+        for ids in [vec![], vec![1, 2, 3]] {
+            let to = recipient(ids);
+            let value = seal(KEY, &queue_body(&to, Some(&message), EPOCH));
+            let found = queue_expires(&value).unwrap();
+            assert!(matches!(found, Expires::At(at) if at.map(|at| at.of(EPOCH)) == message.expires));
+            assert_eq!(queue_expires(&seal(KEY, &queue_body(&to, None, EPOCH))), Ok(Expires::WithBody));
+        }
+        let found = message_expires(&message_body(&message, EPOCH)).unwrap();
+        assert_eq!(found.map(|at| at.of(EPOCH)), message.expires);
+    }
+    assert_eq!(queue_expires(&[1; 7]), Err(Unreadable::Body));
+}

@@ -6,10 +6,12 @@
 use std::collections::HashSet;
 
 use foldhash::fast::RandomState;
-use rocksdb::{ColumnFamily, DB, Direction, IteratorMode, ReadOptions, WriteBatch};
+use rocksdb::{ColumnFamily, DB, WriteBatch};
 
 use super::layout::{self, Row};
+use super::oldest;
 use super::ram::{Open, Ram};
+use super::shared::{Gone, Why};
 use crate::clock::Moment;
 use crate::identity::{SessionId, Ticket};
 use crate::message::Message;
@@ -28,6 +30,7 @@ pub(super) struct Families<'a> {
     pub(super) body: &'a ColumnFamily,
     pub(super) session: &'a ColumnFamily,
     pub(super) retained: &'a ColumnFamily,
+    pub(super) meta: &'a ColumnFamily,
 }
 
 impl<'a> Families<'a> {
@@ -38,6 +41,7 @@ impl<'a> Families<'a> {
             body: family(layout::BODY),
             session: family(layout::SESSION),
             retained: family(layout::RETAINED),
+            meta: family(layout::META),
         }
     }
 }
@@ -54,11 +58,17 @@ pub(super) struct Builder<'a> {
     pub(super) refused: Vec<Ticket>,
     /// Messages dropped by this commit, to be counted if it succeeds.
     pub(super) lost: Lost,
+    /// The soonest expiry of what this commit enqueues.
+    pub(super) soonest: Option<Moment>,
+    /// An identifier of an incoming QoS 2 message is free again: see [`Mode::Os`](super::Mode::Os).
+    pub(super) releases: bool,
     /// Sessions that ended in this commit: their rows are removed later.
     pub(super) ended: Vec<SessionId>,
     cancelled: HashSet<(SessionId, Ticket), RandomState>,
     /// Topics whose retained message is said to have expired and was not replaced in this window so far.
     expired: HashSet<Box<str>, RandomState>,
+    /// Taken out of their queues by their sessions in this commit: a read finds them still.
+    done: HashSet<(SessionId, Ticket), RandomState>,
 }
 
 impl<'a> Builder<'a> {
@@ -72,9 +82,12 @@ impl<'a> Builder<'a> {
             bounds,
             refused: Vec::new(),
             lost: Lost::default(),
+            soonest: None,
+            releases: false,
             ended: Vec::new(),
             cancelled: HashSet::default(),
             expired: HashSet::default(),
+            done: HashSet::default(),
         }
     }
 
@@ -119,7 +132,7 @@ impl<'a> Builder<'a> {
 
     fn is_full(&self, session: SessionId, bytes: usize) -> bool {
         let tally = self.ram.tally(session);
-        self.bounds.is_full(tally.messages, tally.bytes, bytes)
+        self.bounds.is_full(tally.messages.into(), tally.bytes, bytes)
     }
 
     fn add_record(&mut self, ticket: Ticket, record: Record) {
@@ -139,6 +152,7 @@ impl<'a> Builder<'a> {
             Record::Unretain(topic) => self.batch.delete_cf(self.families.retained, topic.as_bytes()),
             Record::Open(record) => self.open(&record),
             Record::Leave { session, ends_wall_ms } if self.ram.knows(session) => {
+                self.ram.leave(session);
                 self.ram.forget_dropped(session);
                 self.put_row(&layout::row_key(session, Row::Leave, &[]), &record::leave_body(ends_wall_ms));
             }
@@ -187,6 +201,9 @@ impl<'a> Builder<'a> {
     fn enqueue(&mut self, ticket: Ticket, message: &Message, recipients: &[Recipient]) {
         let waits = |to: &&Recipient| self.ram.knows(to.session) && !self.cancelled.contains(&(to.session, ticket));
         let waiting: Vec<&Recipient> = recipients.iter().filter(waits).collect();
+        if let Some(expires) = message.expires.filter(|_| !waiting.is_empty()) {
+            self.soonest = Some(self.soonest.map_or(expires, |soonest| soonest.min(expires)));
+        }
         let shared = waiting.len() >= SHARED_FROM && message.bytes() >= SHARED_BYTES;
         if shared {
             let key = layout::body_key(ticket);
@@ -215,14 +232,41 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn oldest(&self, session: SessionId) -> Option<Ticket> {
-        let mut options = ReadOptions::default();
-        options.set_iterate_upper_bound(layout::end_of(session));
-        let from = layout::queue_key(session, self.ram.tally(session).head);
-        let rows = self.db.iterator_cf_opt(self.families.queue, options, IteratorMode::From(&from, Direction::Forward));
-        rows.filter_map(|row| layout::parse_queue_key(&row.ok()?.0))
-            .map(|(_, ticket)| ticket)
-            .find(|ticket| self.ram.exchange(session, *ticket).is_none())
+    fn oldest(&mut self, session: SessionId) -> Option<Ticket> {
+        while let Some(ticket) = self.ram.oldest.next(session) {
+            if self.may_go(session, ticket) {
+                return Some(ticket);
+            }
+        }
+        let from = (session, self.ram.tally(session).head);
+        let read = oldest::read(self.db, self.families.queue, from, |ticket| self.may_go(session, ticket));
+        let mut tickets = super::intact(read);
+        let first = tickets.pop_front();
+        self.ram.oldest.put(session, tickets);
+        first
+    }
+
+    /// Whether a message that was read is neither under way nor taken out by this commit.
+    fn may_go(&self, session: SessionId, ticket: Ticket) -> bool {
+        self.ram.exchange(session, ticket).is_none() && !self.done.contains(&(session, ticket))
+    }
+
+    /// Takes a message out whose time is over; `false` if it has to stay: its client is there, or was sent it.
+    pub(super) fn let_go(&mut self, gone: Gone) -> bool {
+        let Gone { session, ticket, why } = gone;
+        if !self.ram.is_away(session) || self.ram.exchange(session, ticket).is_some() {
+            return false;
+        }
+        let key = layout::queue_key(session, ticket);
+        // It may have gone since it was read.
+        if super::intact(self.db.get_pinned_cf(self.families.queue, key)).is_some() {
+            self.take_out(session, ticket);
+            match why {
+                Why::Expired => self.lost.expired += 1,
+                Why::TooOld => self.lost.too_old += 1,
+            }
+        }
+        true
     }
 
     /// Takes a message out of a session's queue, and its body if nobody refers to it any more.
@@ -235,7 +279,7 @@ impl<'a> Builder<'a> {
 
     fn open(&mut self, record: &crate::store::SessionRecord) {
         let session = record.session;
-        self.ram.put_session(session, true);
+        self.ram.begin(session);
         self.ram.forget_dropped(session);
         self.put_row(&layout::row_key(session, Row::Session, &[]), &record::session_body(record));
         for row in [Row::Leave, Row::Expiry, Row::Will] {
@@ -247,9 +291,8 @@ impl<'a> Builder<'a> {
         if !self.ram.knows(session) {
             return;
         }
-        self.lost.session_ended += self.ram.tally(session).messages;
-        self.ram.put_session(session, false);
-        self.ram.clear_tally(session);
+        self.lost.session_ended += u64::from(self.ram.tally(session).messages);
+        self.ram.end(session);
         self.ram.forget_dropped(session);
         self.delete_row(&layout::row_key(session, Row::Session, &[]));
         // Its other rows may be many: they go piece by piece, also after a restart.
@@ -259,15 +302,17 @@ impl<'a> Builder<'a> {
 
     fn edit(&mut self, session: SessionId, change: Change) {
         match change {
-            Change::Released(id) => self.delete_row(&layout::received_key(session, id)),
+            Change::Released(id) => {
+                self.delete_row(&layout::received_key(session, id));
+                self.releases = true;
+            }
             Change::Sent { ticket, packet_id } if !self.cancelled.contains(&(session, ticket)) => {
                 self.put_exchange(session, ticket, Open { packet_id, released: false });
             }
             Change::Received { ticket } if !self.cancelled.contains(&(session, ticket)) => {
                 let Some(open) = self.ram.exchange(session, ticket).filter(|open| !open.released) else { return };
                 self.put_exchange(session, ticket, Open { released: true, ..open });
-                self.remove(session, ticket);
-                self.ram.subtract(session, ticket);
+                self.take_out(session, ticket);
             }
             Change::Sent { .. } | Change::Received { .. } => {}
             Change::Done { ticket } => self.done(session, ticket),
@@ -295,8 +340,15 @@ impl<'a> Builder<'a> {
             self.ram.put_exchange(session, ticket, None);
         }
         if open.is_none_or(|open| !open.released) {
-            self.remove(session, ticket);
-            self.ram.subtract(session, ticket);
+            self.take_out(session, ticket);
         }
+    }
+
+    /// A session needs a message no more.
+    fn take_out(&mut self, session: SessionId, ticket: Ticket) {
+        self.remove(session, ticket);
+        self.ram.subtract(session, ticket);
+        self.ram.oldest.forget(session);
+        self.done.insert((session, ticket));
     }
 }

@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use super::marker::sync_folder;
 use super::open::OpenError;
 
 /// From here on what this process makes can be read by its own user only. For the whole process: RocksDB makes its files
@@ -20,7 +21,10 @@ pub(super) fn prepare(folder: &Path) -> Result<PathBuf, OpenError> {
     let at = |source| OpenError::system(&folder, source);
     match fs::symlink_metadata(&folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let parents = parents_to_sync(&folder);
             DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(at)?;
+            // A power cut would take a new folder along with everything that is synced in it.
+            parents.iter().try_for_each(|parent| sync_folder(parent)).map_err(at)?;
         }
         Err(error) => return Err(at(error)),
         Ok(_) => {}
@@ -28,6 +32,20 @@ pub(super) fn prepare(folder: &Path) -> Result<PathBuf, OpenError> {
     let folder = existing(&folder)?;
     fs::set_permissions(&folder, Permissions::from_mode(0o700)).map_err(|source| OpenError::system(&folder, source))?;
     Ok(folder)
+}
+
+/// Folders in which a name will appear when `folder`, which is not there, is made with those above it.
+fn parents_to_sync(folder: &Path) -> Vec<PathBuf> {
+    let mut parents = Vec::new();
+    for parent in folder.ancestors().skip(1) {
+        // The parent of a relative name is the working directory.
+        let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+        parents.push(parent.to_owned());
+        if parent.exists() {
+            break;
+        }
+    }
+    parents
 }
 
 /// The same for a folder that must be there, and is left as it is.
@@ -72,4 +90,19 @@ pub(super) fn names(folder: &Path) -> io::Result<Vec<String>> {
     }
     names.retain(|name| name != "lost+found");
     Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_folders_above_a_new_one_are_synced_up_to_the_first_that_was_there() {
+        let there = tempfile::tempdir().unwrap();
+        let folder = there.path().join("a/b/c");
+        let parents = parents_to_sync(&folder);
+        assert_eq!(parents, [there.path().join("a/b"), there.path().join("a"), there.path().to_owned()]);
+        assert_eq!(parents_to_sync(Path::new("relative-and-new")), [Path::new(".")]);
+        assert_eq!(prepare(&folder).unwrap(), folder);
+    }
 }

@@ -12,7 +12,7 @@
 //!            session u64 · 6                            its expiry, where DISCONNECT changed it
 //!            session u64 · 7                            the session has ended, its rows are being removed
 //!  retained  Topic Name                                 the retained message
-//!  meta      name                                       format, store id
+//!  meta      name                                       store id; which tickets were there when
 //! ```
 
 use rocksdb::{BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, Options, SliceTransform};
@@ -28,6 +28,8 @@ pub(super) const BODY: &str = "body";
 pub(super) const SESSION: &str = "session";
 pub(super) const RETAINED: &str = "retained";
 pub(super) const META: &str = "meta";
+/// Key in `meta` of what is known of the age of tickets.
+pub(super) const AGES: &[u8] = b"ages";
 /// All column families, beside RocksDB's own `default`, which stays empty.
 pub(super) const FAMILIES: [&str; 5] = [QUEUE, BODY, SESSION, RETAINED, META];
 
@@ -120,8 +122,8 @@ pub(super) fn options() -> Options {
     options.set_track_and_verify_wals_in_manifest(true);
     options.set_recycle_log_file_num(0);
     options.set_manual_wal_flush(false);
-    // Old logs lie in `archive` for a while, so that a missing one is told from one that was not needed any more.
-    options.set_wal_ttl_seconds(600);
+    // A log goes as soon as its rows are in tables: an archive would hold everything that was written in its time.
+    options.set_wal_ttl_seconds(0);
     options.set_max_background_jobs(2);
     options.set_max_total_wal_size(64 * MIB as u64);
     options.set_db_write_buffer_size(64 * MIB);
@@ -129,6 +131,8 @@ pub(super) fn options() -> Options {
     options.set_wal_bytes_per_sync(MIB as u64);
     options.set_max_open_files(512);
     options.set_keep_log_file_num(4);
+    options.set_max_log_file_size(4 * MIB);
+    options.set_max_manifest_file_size(16 * MIB);
     options.set_skip_stats_update_on_db_open(true);
     options.set_stats_dump_period_sec(0);
     options

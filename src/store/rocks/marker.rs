@@ -160,14 +160,10 @@ pub(super) fn log_number(name: &str) -> Option<u64> {
     name.strip_suffix(".log")?.parse().ok()
 }
 
-/// Numbers of the write-ahead logs in a folder, ascending; none if there is no folder.
+/// Numbers of the write-ahead logs in a folder, ascending.
 pub(super) fn logs(folder: &Path) -> io::Result<Vec<u64>> {
-    let entries = match fs::read_dir(folder) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries?,
-    };
     let mut numbers = Vec::new();
-    for entry in entries {
+    for entry in fs::read_dir(folder)? {
         numbers.extend(entry?.file_name().to_str().and_then(log_number));
     }
     numbers.sort_unstable();

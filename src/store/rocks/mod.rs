@@ -15,6 +15,7 @@
 //!
 //! Start with `writer.rs`, then `batch.rs` and `recover.rs`.
 
+mod age;
 mod batch;
 pub mod fail_point;
 mod folder;
@@ -22,20 +23,21 @@ mod journal;
 mod layout;
 mod live;
 mod marker;
+mod oldest;
 mod open;
 pub mod operator;
 mod ram;
 mod reader;
 mod recover;
 mod shared;
+mod sweeper;
 #[cfg(test)]
 mod tests;
 mod writer;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
@@ -44,7 +46,7 @@ use parking_lot::Mutex;
 pub use folder::keep_files_private;
 pub use open::OpenError;
 
-use crate::clock::Now;
+use crate::clock::{Moment, Now};
 use crate::identity::{SessionId, Ticket};
 use crate::session::{Page, Saved};
 use crate::store::record::Epoch;
@@ -52,6 +54,7 @@ use crate::store::{Bounds, Lost, Record, Recovered, Store};
 use crate::wake::Wake;
 use reader::Reader;
 use shared::{Read, Shared, What};
+use sweeper::Sweeper;
 use writer::Writer;
 
 /// The exit code of a process that lost a thread of its store (EX_SOFTWARE of sysexits.h).
@@ -62,8 +65,48 @@ const EXIT_SOFTWARE: i32 = 70;
 pub enum Mode {
     /// Written and synced: survives power loss.
     Sync,
-    /// Written; synced every 100 ms: survives the end of the process.
+    /// Written; synced every 100 ms: survives the end of the process. What frees the Packet Identifier of an incoming QoS 2
+    /// message is synced all the same: had a power cut taken it back after PUBCOMP, the client's next message with this
+    /// identifier would be taken for the old one, and lost, however much later it came.
     Os,
+}
+
+/// What moment it is, by the clock of the process.
+pub type Clock = Arc<dyn Fn() -> Moment + Send + Sync>;
+
+/// How a store is used.
+#[derive(Clone)]
+pub struct Settings {
+    /// When an acknowledgement may leave.
+    pub mode: Mode,
+    /// Of each session's queue.
+    pub bounds: Bounds,
+    /// How long a message waits for a session that is away, seconds; `None` = as long as the session lives.
+    pub age_max_s: Option<u64>,
+    /// The wall clock at moment 0.
+    pub epoch: Epoch,
+    /// Tells when messages are over.
+    pub clock: Clock,
+}
+
+impl Settings {
+    /// No bound on age, and a clock that begins now.
+    pub fn new(mode: Mode, bounds: Bounds, epoch: Epoch) -> Self {
+        let began = Instant::now();
+        let clock: Clock = Arc::new(move || Moment::from_ms(began.elapsed().as_millis() as u64));
+        Self { mode, bounds, age_max_s: None, epoch, clock }
+    }
+}
+
+impl std::fmt::Debug for Settings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { mode, bounds, age_max_s, .. } = self;
+        f.debug_struct("Settings")
+            .field("mode", mode)
+            .field("bounds", bounds)
+            .field("age_max_s", age_max_s)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Ends the process because stored data is damaged: what would be given out without it is less than was promised.
@@ -82,6 +125,14 @@ fn outlive(thread: &str, run: impl FnOnce()) {
     }
 }
 
+/// What was read, unless the database says that it is damaged.
+fn intact<T>(read: Result<T, rocksdb::Error>) -> T {
+    match read {
+        Ok(value) => value,
+        Err(error) => damaged(error.as_ref()),
+    }
+}
+
 /// A store in a folder.
 pub struct Rocks {
     shared: Arc<Shared>,
@@ -91,17 +142,25 @@ pub struct Rocks {
 }
 
 impl Rocks {
-    /// Opens or makes the store in `folder`, reads what is there, and starts its threads. `epoch` is the wall clock at moment 0.
+    /// Starts a store with [`Settings::new`].
+    ///
+    /// # Errors
+    /// As [`Rocks::start`].
+    pub fn open(folder: &Path, mode: Mode, bounds: Bounds, epoch: Epoch) -> Result<Self, OpenError> {
+        Self::start(folder, Settings::new(mode, bounds, epoch))
+    }
+
+    /// Opens or makes the store in `folder`, reads what is there, and starts its threads.
     ///
     /// # Errors
     /// The folder is damaged, another process's, or of a newer format; or the system gives no thread.
-    pub fn open(folder: &Path, mode: Mode, bounds: Bounds, epoch: Epoch) -> Result<Self, OpenError> {
+    pub fn start(folder: &Path, settings: Settings) -> Result<Self, OpenError> {
         let began = Instant::now();
         let opened = open::open(folder)?;
         let opened_sequence = opened.db.latest_sequence_number();
         let (is_new, torn_bytes) = (opened.fresh, opened.torn_tail.map_or(0, |torn| torn.bytes));
         let db = Arc::new(opened.db);
-        let found = recover::scan(&db, epoch).map_err(|error| OpenError::unreadable(folder, &error))?;
+        let mut found = recover::scan(&db, settings.epoch).map_err(|error| OpenError::unreadable(folder, &error))?;
         tracing::info!(
             is_new,
             torn_bytes,
@@ -111,34 +170,33 @@ impl Rocks {
             ms = began.elapsed().as_millis() as u64,
             "the store is open"
         );
-        let shared = Arc::new(Shared::new(db, found.ram, found.last, epoch, bounds));
+        let (recovered, ended) = (std::mem::take(&mut found.recovered), std::mem::take(&mut found.ended));
+        let mode = settings.mode;
+        let shared = Arc::new(Shared::new(db, found, settings));
         let (reads, due) = std::sync::mpsc::channel();
-        let again: PathBuf = folder.to_owned();
-        let writer = Writer {
-            shared: Arc::clone(&shared),
-            mode,
-            synced: opened_sequence,
-            marker: Some(opened.marker),
-            reads,
-            ended: found.ended,
-            reopen: Box::new(move || {
-                open::open(&again).map(|opened| (opened.db, opened.marker)).map_err(|error| error.to_string())
-            }),
-            unsynced: false,
-            synced_at: Instant::now(),
-            looked_at: Instant::now(),
-        };
-        let reader = Reader { shared: Arc::clone(&shared), due };
         let spawn = |name: &'static str, run: Box<dyn FnOnce() + Send>| {
             std::thread::Builder::new()
                 .name(name.into())
                 .spawn(move || outlive(name, run))
                 .map_err(|source| OpenError::System { folder: folder.to_owned(), source })
         };
+        let (reader, sweeper) = (Reader { shared: Arc::clone(&shared), due }, Sweeper { shared: Arc::clone(&shared) });
+        let sweeper = spawn("store-sweeper", Box::new(|| sweeper.run()))?;
+        let writer = Writer {
+            shared: Arc::clone(&shared),
+            mode,
+            synced: opened_sequence,
+            marker: opened.marker,
+            reads,
+            ended,
+            sweeper: Some(sweeper),
+            unsynced: false,
+            synced_at: Instant::now(),
+            looked_at: Instant::now(),
+        };
         let threads =
             vec![spawn("store-writer", Box::new(|| writer.run()))?, spawn("store-reader", Box::new(|| reader.run()))?];
-        let (recovered, threads) = (Mutex::new(Some(found.recovered)), Mutex::new(threads));
-        Ok(Self { shared, mode, recovered, threads })
+        Ok(Self { shared, mode, recovered: Mutex::new(Some(recovered)), threads: Mutex::new(threads) })
     }
 }
 
@@ -182,10 +240,7 @@ impl Store for Rocks {
     }
 
     fn lost(&self) -> Lost {
-        Lost {
-            queue_full: self.shared.queue_full.load(Ordering::Relaxed),
-            session_ended: self.shared.session_ended.load(Ordering::Relaxed),
-        }
+        self.shared.lost()
     }
 
     fn wake_with(&self, wake: Wake) {
@@ -201,6 +256,7 @@ impl Store for Rocks {
     fn close(&self) {
         self.shared.inbox.lock().stop = true;
         self.shared.bell.notify_one();
+        self.shared.taken.notify_all();
         for thread in self.threads.lock().drain(..) {
             if thread.join().is_err() {
                 tracing::error!("a thread of the store ended by a panic");

@@ -16,8 +16,6 @@ use super::marker::{self, Contents, MARKER, Marker, MarkerError, Newest, State, 
 use super::{folder, journal::end_of};
 use crate::store::record;
 
-/// Where RocksDB puts logs that it does not need any more.
-const ARCHIVE: &str = "archive";
 /// Key in `meta` of the store id.
 const ID: &[u8] = b"store id";
 
@@ -186,15 +184,30 @@ fn make(folder: PathBuf, contents: Contents) -> Result<Opened, OpenError> {
 
 fn open_existing(folder: PathBuf, contents: Contents) -> Result<Opened, OpenError> {
     let live = hold(&folder, contents.id, Live::MustBeThere)?;
-    let mut marker = Marker::new(folder.clone(), contents, live);
-    let torn_tail = look(&mut marker)?;
+    let mut marker = Marker::new(folder, contents, live);
+    let (db, torn_tail) = open_held(&mut marker)?;
+    Ok(Opened { db, marker, fresh: false, torn_tail })
+}
+
+/// Opens a store once more whose marks are held, after a write failed: nobody else can take the folder in between.
+///
+/// # Errors
+/// See [`OpenError`]; the marks are held on.
+pub(super) fn again(marker: &mut Marker) -> Result<DB, OpenError> {
+    folder::existing(marker.folder())?;
+    Ok(open_held(marker)?.0)
+}
+
+fn open_held(marker: &mut Marker) -> Result<(DB, Option<TornTail>), OpenError> {
+    let (folder, contents) = (marker.folder().to_owned(), *marker.contents());
+    let torn_tail = look(marker)?;
     if let Some(TornTail { file, bytes }) = &torn_tail {
         tracing::warn!(file = %file.display(), bytes, "the last write was never finished and nobody was told that it was: cut off");
     }
     let db = database(&folder, &contents)?;
     reached(&db, marker.floor().unwrap_or(contents.sequence), &folder)?;
-    enter(&mut marker, &db)?;
-    Ok(Opened { db, marker, fresh: false, torn_tail })
+    enter(marker, &db)?;
+    Ok((db, torn_tail))
 }
 
 fn database(folder: &Path, contents: &Contents) -> Result<DB, OpenError> {
@@ -282,9 +295,8 @@ fn look_at_files(folder: &Path, contents: &Contents) -> Result<(), OpenError> {
     if let End::Damaged(at) = end {
         return refused(&name, &format!("is damaged at byte {at}"));
     }
-    // A log that RocksDB had done with is in the archive, or gone once there is a newer one.
-    let archived = || marker::logs(&folder.join(ARCHIVE)).is_ok_and(|logs| logs.contains(&marked.log));
-    if newest.log < marked.log && !archived() {
+    // A log goes once its rows are in tables, and there is a newer one then.
+    if newest.log < marked.log {
         let file = log_file(folder, marked.log);
         return Err(OpenError::refused(&file, "is missing: it held the newest changes"));
     }

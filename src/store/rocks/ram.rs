@@ -6,6 +6,7 @@ use std::collections::{HashMap, HashSet};
 
 use foldhash::fast::RandomState;
 
+use super::oldest::Oldest;
 use crate::identity::{SessionId, Ticket};
 use crate::mqtt::PacketId;
 
@@ -17,11 +18,31 @@ type Map<K, V> = HashMap<K, V, RandomState>;
 /// The waiting messages of one session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Tally {
-    pub(super) messages: u64,
+    pub(super) messages: u32,
     /// An estimate: what leaves is taken to be of average size. Exact when nothing waits.
     pub(super) bytes: u64,
     /// No message waits before this place.
     pub(super) head: Ticket,
+}
+
+/// A session, with its tally: there may be millions, so it has no gaps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Known {
+    head: Ticket,
+    bytes: u64,
+    messages: u32,
+    /// Its client is there, or may be.
+    here: bool,
+}
+
+impl Known {
+    fn tally(self) -> Tally {
+        Tally { messages: self.messages, bytes: self.bytes, head: self.head }
+    }
+
+    fn with(self, Tally { messages, bytes, head }: Tally) -> Self {
+        Self { messages, bytes, head, ..self }
+    }
 }
 
 /// An outgoing exchange whose identifier is stored.
@@ -35,8 +56,7 @@ pub(super) struct Open {
 /// A change, as it has to be taken back.
 #[derive(Debug)]
 enum Undo {
-    Session(SessionId, bool),
-    Tally(SessionId, Option<Tally>),
+    Session(SessionId, Option<Known>),
     Exchange((SessionId, Ticket), Option<Open>),
     Body(Ticket, Option<u32>),
     Dropped((SessionId, Ticket), bool),
@@ -45,9 +65,7 @@ enum Undo {
 /// Everything the writer knows without asking the disk.
 #[derive(Debug, Default)]
 pub(super) struct Ram {
-    sessions: HashSet<SessionId, RandomState>,
-    /// Only sessions that have something waiting.
-    tallies: Map<SessionId, Tally>,
+    sessions: Map<SessionId, Known>,
     exchanges: Map<(SessionId, Ticket), Open>,
     /// Messages stored once for many queues, and how many queues still refer to each.
     bodies: Map<Ticket, u32>,
@@ -55,16 +73,18 @@ pub(super) struct Ram {
     dropped: HashSet<(SessionId, Ticket), RandomState>,
     /// The order in which exchanges are sent again.
     pub(super) order: u64,
+    /// What full queues lose next.
+    pub(super) oldest: Oldest,
     journal: Vec<Undo>,
 }
 
 impl Ram {
     pub(super) fn knows(&self, session: SessionId) -> bool {
-        self.sessions.contains(&session)
+        self.sessions.contains_key(&session)
     }
 
     pub(super) fn tally(&self, session: SessionId) -> Tally {
-        self.tallies.get(&session).copied().unwrap_or_default()
+        self.sessions.get(&session).map(|known| known.tally()).unwrap_or_default()
     }
 
     pub(super) fn exchange(&self, session: SessionId, ticket: Ticket) -> Option<Open> {
@@ -75,17 +95,48 @@ impl Ram {
         self.sessions.len()
     }
 
-    pub(super) fn put_session(&mut self, session: SessionId, there: bool) {
-        let was = if there { !self.sessions.insert(session) } else { self.sessions.remove(&session) };
+    /// A session is read, and its client is away.
+    pub(super) fn found_session(&mut self, session: SessionId) {
+        self.sessions.entry(session).or_default();
+    }
+
+    /// A session begins, or its client is back.
+    pub(super) fn begin(&mut self, session: SessionId) {
+        let was = self.sessions.get(&session).copied();
+        self.put_session(session, Some(Known { here: true, ..was.unwrap_or_default() }));
+    }
+
+    /// Its client is gone.
+    pub(super) fn leave(&mut self, session: SessionId) {
+        if let Some(was) = self.sessions.get(&session).copied().filter(|was| was.here) {
+            self.put_session(session, Some(Known { here: false, ..was }));
+        }
+    }
+
+    /// It is over, with everything that waits for it.
+    pub(super) fn end(&mut self, session: SessionId) {
+        self.oldest.forget(session);
+        self.put_session(session, None);
+    }
+
+    /// Whether the session is there and its client is not.
+    pub(super) fn is_away(&self, session: SessionId) -> bool {
+        self.sessions.get(&session).is_some_and(|known| !known.here)
+    }
+
+    fn put_session(&mut self, session: SessionId, known: Option<Known>) {
+        let was = match known {
+            Some(known) => self.sessions.insert(session, known),
+            None => self.sessions.remove(&session),
+        };
         self.journal.push(Undo::Session(session, was));
     }
 
-    fn put_tally(&mut self, session: SessionId, tally: Option<Tally>) {
-        let was = match tally {
-            Some(tally) => self.tallies.insert(session, tally),
-            None => self.tallies.remove(&session),
-        };
-        self.journal.push(Undo::Tally(session, was));
+    fn put_tally(&mut self, session: SessionId, tally: Tally) {
+        if let Some(known) = self.sessions.get_mut(&session) {
+            self.journal.push(Undo::Session(session, Some(*known)));
+            *known = known.with(tally);
+        }
     }
 
     pub(super) fn put_exchange(&mut self, session: SessionId, ticket: Ticket, open: Option<Open>) {
@@ -105,7 +156,7 @@ impl Ram {
         }
         tally.messages += 1;
         tally.bytes += bytes as u64;
-        self.put_tally(session, Some(tally));
+        self.put_tally(session, tally);
     }
 
     /// A message has left the queue of a session.
@@ -115,11 +166,12 @@ impl Ram {
             return;
         }
         let tally = self.tally(session);
-        let left = (tally.messages > 1).then(|| Tally {
-            messages: tally.messages - 1,
-            bytes: tally.bytes - tally.bytes / tally.messages,
-            head: tally.head,
-        });
+        let left = match tally.messages {
+            0 | 1 => Tally::default(),
+            messages => {
+                Tally { messages: messages - 1, bytes: tally.bytes - tally.bytes / u64::from(messages), ..tally }
+            }
+        };
         self.put_tally(session, left);
     }
 
@@ -133,8 +185,18 @@ impl Ram {
 
     /// Nothing waits before this place: found by reading. No part of a commit.
     pub(super) fn found_head(&mut self, session: SessionId, head: Ticket) {
-        if let Some(tally) = self.tallies.get_mut(&session) {
-            tally.head = tally.head.max(head);
+        if let Some(known) = self.sessions.get_mut(&session) {
+            known.head = known.head.max(head);
+        }
+    }
+
+    /// The store was opened again and read, and the sessions went on: what is known of them and lies on no disk stays.
+    pub(super) fn inherit(&mut self, before: Ram) {
+        self.dropped = before.dropped;
+        for session in before.sessions.iter().filter(|(_, known)| known.here).map(|(session, _)| session) {
+            if let Some(known) = self.sessions.get_mut(session) {
+                known.here = true;
+            }
         }
     }
 
@@ -143,11 +205,6 @@ impl Ram {
         if !self.dropped.is_empty() {
             self.dropped.retain(|(of, _)| *of != session);
         }
-    }
-
-    /// Nothing waits for a session any more.
-    pub(super) fn clear_tally(&mut self, session: SessionId) {
-        self.put_tally(session, None);
     }
 
     pub(super) fn add_body(&mut self, ticket: Ticket, refers: u32) {
@@ -177,24 +234,20 @@ impl Ram {
         self.journal.clear();
         self.journal.shrink_to(SHRINK_ABOVE);
         let sparse = |places: usize, used: usize| places > SHRINK_ABOVE && used < places / 8;
-        if sparse(self.sessions.capacity(), self.sessions.len()) {
-            self.sessions.shrink_to(self.sessions.len() * 2);
-        }
         if sparse(self.dropped.capacity(), self.dropped.len()) {
             self.dropped.shrink_to(self.dropped.len() * 2);
         }
-        shrink(&mut self.tallies);
+        shrink(&mut self.sessions);
         shrink(&mut self.exchanges);
         shrink(&mut self.bodies);
     }
 
     /// The commit failed: everything is as it was before it.
     pub(super) fn take_back(&mut self) {
+        self.oldest.clear();
         while let Some(undo) = self.journal.pop() {
             match undo {
-                Undo::Session(session, true) => drop(self.sessions.insert(session)),
-                Undo::Session(session, false) => drop(self.sessions.remove(&session)),
-                Undo::Tally(session, was) => restore(&mut self.tallies, session, was),
+                Undo::Session(session, was) => restore(&mut self.sessions, session, was),
                 Undo::Exchange(key, was) => restore(&mut self.exchanges, key, was),
                 Undo::Body(ticket, was) => restore(&mut self.bodies, ticket, was),
                 Undo::Dropped(key, true) => drop(self.dropped.insert(key)),
@@ -227,7 +280,7 @@ mod tests {
     #[test]
     fn a_failed_commit_leaves_no_trace() {
         let mut ram = Ram::default();
-        ram.put_session(ONE, true);
+        ram.begin(ONE);
         ram.add(ONE, Ticket(1), 10);
         ram.add_body(Ticket(1), 2);
         ram.keep();
@@ -237,18 +290,24 @@ mod tests {
         ram.release_body(Ticket(1));
         ram.release_body(Ticket(1));
         ram.drop_oldest(ONE, Ticket(1));
-        ram.put_session(ONE, false);
-        ram.clear_tally(ONE);
+        ram.leave(ONE);
+        ram.end(ONE);
         ram.take_back();
         assert_eq!((ram.tally(ONE), ram.exchange(ONE, Ticket(1)), ram.refers_to(Ticket(1))), before);
-        assert!(ram.knows(ONE));
+        assert!(ram.knows(ONE) && !ram.is_away(ONE));
         ram.subtract(ONE, Ticket(1));
         assert_eq!(ram.tally(ONE), Tally::default(), "what was dropped and taken back is counted again");
     }
 
     #[test]
+    fn a_session_takes_little_however_much_waits_for_it() {
+        assert!(size_of::<(SessionId, Known)>() <= 32, "{} bytes for each session", size_of::<(SessionId, Known)>());
+    }
+
+    #[test]
     fn a_dropped_message_is_counted_once() {
         let mut ram = Ram::default();
+        ram.begin(ONE);
         ram.add(ONE, Ticket(1), 10);
         ram.add(ONE, Ticket(2), 10);
         ram.drop_oldest(ONE, Ticket(1));

@@ -6,6 +6,7 @@ use std::sync::mpsc::Receiver;
 use rocksdb::DB;
 
 use super::batch::Families;
+use super::intact;
 use super::layout::{self, Row};
 use super::shared::{Shared, What};
 use super::writer::{Due, rows};
@@ -178,12 +179,5 @@ pub(super) fn readable<T>(read: Result<T, Unreadable>, key: &[u8]) -> T {
     match read {
         Ok(value) => value,
         Err(error) => super::damaged(&format!("{error} at key {key:02x?}")),
-    }
-}
-
-fn intact<T>(read: Result<T, rocksdb::Error>) -> T {
-    match read {
-        Ok(value) => value,
-        Err(error) => super::damaged(error.as_ref()),
     }
 }

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use rocksdb::{ColumnFamily, DB, IteratorMode, ReadOptions, WriteBatch};
 
+use super::age::Ages;
 use super::batch::Families;
 use super::layout::{self, Row};
 use super::ram::{Open, Ram};
+use crate::clock::Moment;
 use crate::identity::{SessionId, Ticket};
 use crate::session::{OutState, SavedSubscription};
 use crate::store::record::{self, Epoch, Unreadable};
@@ -27,7 +29,6 @@ pub(super) enum ScanError {
 }
 
 /// Everything that was found.
-#[derive(Default)]
 pub(super) struct Found {
     pub(super) ram: Ram,
     pub(super) recovered: Recovered,
@@ -36,44 +37,33 @@ pub(super) struct Found {
     /// The highest ticket seen.
     pub(super) last: Ticket,
     pub(super) messages: u64,
+    /// The soonest expiry of a waiting message.
+    pub(super) soonest: Moment,
+    pub(super) ages: Ages,
+}
+
+impl Default for Found {
+    fn default() -> Self {
+        Self {
+            ram: Ram::default(),
+            recovered: Recovered::default(),
+            ended: Vec::new(),
+            last: Ticket::NONE,
+            messages: 0,
+            soonest: Moment::from_ms(u64::MAX),
+            ages: Ages::default(),
+        }
+    }
 }
 
 /// Reads all rows once. Every checksum is looked at on the way.
 pub(super) fn scan(db: &DB, epoch: Epoch) -> Result<Found, ScanError> {
     let families = Families::of(db);
-    let mut found = Found::default();
+    let mut found = Found { ages: ages(db, families.meta)?, ..Found::default() };
+    // A ticket that is given out again would be taken for an old one.
+    found.last = found.ages.last();
     scan_sessions(db, families.session, &mut found)?;
-    let mut refers: HashMap<Ticket, u32, RandomState> = HashMap::default();
-    let mut orphans = Vec::new();
-    each(db, families.queue, layout::QUEUE, |key, value| {
-        let Some((session, ticket)) = layout::parse_queue_key(key) else { return Err(Unreadable::Body) };
-        let entry = record::queue_entry(record::unseal(key, value)?, epoch)?;
-        let bytes = entry.message.as_ref().map_or(0, crate::message::Message::bytes);
-        found.last = found.last.max(ticket);
-        if entry.message.is_none() {
-            *refers.entry(ticket).or_default() += 1;
-        }
-        if found.ram.knows(session) {
-            found.ram.add(session, ticket, bytes);
-            found.ram.keep();
-            found.messages += 1;
-        }
-        Ok(())
-    })?;
-    each(db, families.body, layout::BODY, |key, value| {
-        record::message(record::unseal(key, value)?, epoch)?;
-        let ticket = Ticket(u64::from_be_bytes(key.try_into().map_err(|_| Unreadable::Body)?));
-        match refers.remove(&ticket) {
-            Some(count) => found.ram.add_body(ticket, count),
-            None => orphans.push(ticket),
-        }
-        Ok(())
-    })?;
-    found.ram.keep();
-    if let Some(ticket) = refers.keys().next() {
-        let (family, key) = (layout::BODY, format!("{ticket:?}, which a queue refers to"));
-        return Err(ScanError::Record { family, key, source: Unreadable::Checksum });
-    }
+    let orphans = scan_queues(db, &families, epoch, &mut found)?;
     each(db, families.retained, layout::RETAINED, |key, value| {
         let message = record::message(record::unseal(key, value)?, epoch)?;
         found.recovered.retained.push(Arc::new(message));
@@ -81,6 +71,68 @@ pub(super) fn scan(db: &DB, epoch: Epoch) -> Result<Found, ScanError> {
     })?;
     remove_bodies(db, families.body, &orphans)?;
     Ok(found)
+}
+
+/// What is known of the age of tickets.
+fn ages(db: &DB, meta: &ColumnFamily) -> Result<Ages, ScanError> {
+    let wrong = |source| ScanError::Record { family: layout::META, key: shown(layout::AGES), source };
+    let value = db.get_cf(meta, layout::AGES);
+    let Some(value) = value.map_err(|source| ScanError::Database { family: layout::META, source })? else {
+        return Ok(Ages::default());
+    };
+    Ages::read(record::unseal(layout::AGES, &value).map_err(wrong)?).ok_or_else(|| wrong(Unreadable::Body))
+}
+
+/// A message that lies there once for many queues.
+struct Body {
+    bytes: usize,
+    expires: Option<Moment>,
+    refers: u32,
+}
+
+/// Reads bodies, then the queues that refer to them. Returns bodies that no queue refers to.
+fn scan_queues(db: &DB, families: &Families<'_>, epoch: Epoch, found: &mut Found) -> Result<Vec<Ticket>, ScanError> {
+    let mut bodies: HashMap<Ticket, Body, RandomState> = HashMap::default();
+    each(db, families.body, layout::BODY, |key, value| {
+        let message = record::message(record::unseal(key, value)?, epoch)?;
+        let ticket = Ticket(u64::from_be_bytes(key.try_into().map_err(|_| Unreadable::Body)?));
+        bodies.insert(ticket, Body { bytes: message.bytes(), expires: message.expires, refers: 0 });
+        Ok(())
+    })?;
+    let mut missing = None;
+    each(db, families.queue, layout::QUEUE, |key, value| {
+        let Some((session, ticket)) = layout::parse_queue_key(key) else { return Err(Unreadable::Body) };
+        let entry = record::queue_entry(record::unseal(key, value)?, epoch)?;
+        let (bytes, expires) = match (&entry.message, bodies.get_mut(&ticket)) {
+            (Some(message), _) => (message.bytes(), message.expires),
+            (None, Some(body)) => {
+                body.refers += 1;
+                (body.bytes, body.expires)
+            }
+            (None, None) => {
+                missing.get_or_insert(ticket);
+                return Ok(());
+            }
+        };
+        found.last = found.last.max(ticket);
+        if found.ram.knows(session) {
+            found.ram.add(session, ticket, bytes);
+            found.ram.keep();
+            found.messages += 1;
+            found.soonest = expires.map_or(found.soonest, |expires| found.soonest.min(expires));
+        }
+        Ok(())
+    })?;
+    if let Some(ticket) = missing {
+        let (family, key) = (layout::BODY, format!("{ticket:?}, which a queue refers to"));
+        return Err(ScanError::Record { family, key, source: Unreadable::Checksum });
+    }
+    let (used, orphans): (Vec<_>, Vec<_>) = bodies.into_iter().partition(|(_, body)| body.refers > 0);
+    for (ticket, body) in used {
+        found.ram.add_body(ticket, body.refers);
+    }
+    found.ram.keep();
+    Ok(orphans.into_iter().map(|(ticket, _)| ticket).collect())
 }
 
 /// A session as its rows are read.
@@ -131,13 +183,13 @@ impl Rows {
         Ok(())
     }
 
-    fn close(self, session: SessionId, found: &mut Found) {
+    fn close(mut self, session: SessionId, found: &mut Found) {
         if self.ended {
             return found.ended.push(session);
         }
         let Some(mut record) = self.record else { return };
         record.expiry_s = self.expiry_s.unwrap_or(record.expiry_s);
-        found.ram.put_session(session, true);
+        found.ram.found_session(session);
         for (ticket, exchange) in self.exchanges {
             let open = Open { packet_id: exchange.packet_id, released: exchange.state == OutState::Released };
             found.ram.put_exchange(session, ticket, Some(open));
@@ -146,6 +198,8 @@ impl Rows {
         }
         found.ram.keep();
         found.recovered.wills.extend(self.will.map(|will| (session, will)));
+        // Half a million of these are held at once.
+        self.subscriptions.shrink_to_fit();
         found.recovered.sessions.push((record, self.subscriptions, self.ends_wall_ms.flatten()));
     }
 }

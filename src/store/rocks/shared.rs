@@ -8,7 +8,11 @@ use std::sync::{Arc, OnceLock};
 use parking_lot::{Condvar, Mutex};
 use rocksdb::DB;
 
+use super::age::Ages;
 use super::ram::Ram;
+use super::recover::Found;
+use super::{Clock, Settings};
+use crate::clock::Moment;
 use crate::identity::{SessionId, Ticket};
 use crate::session::{Page, Saved};
 use crate::store::record::Epoch;
@@ -35,10 +39,29 @@ pub(super) enum What {
     Page { after: Ticket, max: usize, answer: Box<dyn FnOnce(Page) + Send> },
 }
 
+/// A message whose time is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Gone {
+    pub(super) session: SessionId,
+    pub(super) ticket: Ticket,
+    pub(super) why: Why,
+}
+
+/// Why a message goes though nobody is done with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Why {
+    /// Its Message Expiry Interval passed.
+    Expired,
+    /// It waits longer than a message may.
+    TooOld,
+}
+
 /// What was appended and not taken by the writer yet. Bounded by what cores let their clients publish before an answer.
 #[derive(Default)]
 pub(super) struct Inbox {
     pub(super) work: Vec<Work>,
+    /// What the sweeper found; it waits until the writer has taken this.
+    pub(super) gone: Vec<Gone>,
     /// The last ticket given out.
     pub(super) last: u64,
     pub(super) stop: bool,
@@ -49,6 +72,8 @@ pub(super) struct Shared {
     /// A mutex: tickets are drawn and work is queued as one step.
     pub(super) inbox: Mutex<Inbox>,
     pub(super) bell: Condvar,
+    /// Tells the sweeper that the writer has taken what it found, or that nothing follows.
+    pub(super) taken: Condvar,
     /// Everything up to here is safe.
     pub(super) durable: AtomicU64,
     failed: Mutex<VecDeque<RangeInclusive<u64>>>,
@@ -58,27 +83,37 @@ pub(super) struct Shared {
     pub(super) ram: Mutex<Ram>,
     /// `None` while it is being opened again after an error.
     pub(super) db: Mutex<Option<Arc<DB>>>,
-    pub(super) queue_full: AtomicU64,
-    pub(super) session_ended: AtomicU64,
+    lost: Mutex<Lost>,
+    /// The moment at which the first waiting message can be over, ms. Lowered by the writer after it has committed one.
+    pub(super) soonest: AtomicU64,
+    /// Which tickets were there when: the writer's, and read by the sweeper.
+    pub(super) ages: Mutex<Ages>,
     pub(super) epoch: Epoch,
     pub(super) bounds: Bounds,
+    age_max_ms: Option<u64>,
+    clock: Clock,
 }
 
 impl Shared {
-    pub(super) fn new(db: Arc<DB>, ram: Ram, last: Ticket, epoch: Epoch, bounds: Bounds) -> Self {
+    pub(super) fn new(db: Arc<DB>, found: Found, settings: Settings) -> Self {
+        let Settings { bounds, epoch, age_max_s, clock, .. } = settings;
         Self {
-            inbox: Mutex::new(Inbox { last: last.0, ..Inbox::default() }),
+            inbox: Mutex::new(Inbox { last: found.last.0, ..Inbox::default() }),
             bell: Condvar::new(),
-            durable: AtomicU64::new(last.0),
+            taken: Condvar::new(),
+            durable: AtomicU64::new(found.last.0),
             failed: Mutex::default(),
             any_failed: AtomicBool::new(false),
             wake: OnceLock::new(),
-            ram: Mutex::new(ram),
+            ram: Mutex::new(found.ram),
             db: Mutex::new(Some(db)),
-            queue_full: AtomicU64::new(0),
-            session_ended: AtomicU64::new(0),
+            lost: Mutex::default(),
+            soonest: AtomicU64::new(found.soonest.as_ms()),
+            ages: Mutex::new(found.ages),
             epoch,
             bounds,
+            age_max_ms: age_max_s.map(|s| s.saturating_mul(1000)),
+            clock,
         }
     }
 
@@ -124,8 +159,35 @@ impl Shared {
     }
 
     pub(super) fn count(&self, lost: Lost) {
-        self.queue_full.fetch_add(lost.queue_full, Ordering::Relaxed);
-        self.session_ended.fetch_add(lost.session_ended, Ordering::Relaxed);
+        if lost != Lost::default() {
+            let mut sum = self.lost.lock();
+            *sum = sum.plus(lost);
+        }
+    }
+
+    pub(super) fn lost(&self) -> Lost {
+        *self.lost.lock()
+    }
+
+    pub(super) fn now(&self) -> Moment {
+        (self.clock)()
+    }
+
+    fn wall_ms(&self) -> u64 {
+        self.epoch.wall_at_start_ms.saturating_add(self.now().as_ms())
+    }
+
+    /// Messages up to this ticket wait too long.
+    pub(super) fn too_old(&self) -> Ticket {
+        self.age_max_ms.map_or(Ticket::NONE, |max| self.ages.lock().over(self.wall_ms(), max))
+    }
+
+    /// What is to be written down of the age of tickets, if it is time to.
+    pub(super) fn note_age(&self) -> Option<Ages> {
+        let max = self.age_max_ms?;
+        let last = Ticket(self.inbox.lock().last);
+        let mut ages = self.ages.lock().clone();
+        ages.note(self.wall_ms(), last, max).then_some(ages)
     }
 
     pub(super) fn db(&self) -> Option<Arc<DB>> {

@@ -1,5 +1,10 @@
 //! The store on real files: what was promised is there when it is opened again.
 
+mod again;
+mod aging;
+mod churn;
+mod full;
+
 use std::path::Path;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -67,6 +72,12 @@ fn settled(store: &Rocks, ticket: Ticket) {
         assert!(Instant::now() < until, "the commit does not come");
         std::thread::yield_now();
     }
+}
+
+fn wait(store: &Rocks, records: Vec<Record>) -> Ticket {
+    let ticket = store.append(records);
+    settled(store, ticket);
+    ticket
 }
 
 fn load(store: &Rocks, session: SessionId) -> Saved {
@@ -175,13 +186,13 @@ fn a_full_queue_refuses_its_own_messages_and_loses_the_oldest_to_a_broadcast() {
     let taken = store.append(vec![enqueue("all", [1, 2])]);
     settled(&store, taken);
     assert_eq!((store.failed(taken), waiting(&store, 1)), (false, vec!["1".to_owned(), "all".to_owned()]));
-    assert_eq!(store.lost(), Lost { queue_full: 1, session_ended: 0 });
+    assert_eq!(store.lost(), Lost { queue_full: 1, ..Lost::default() });
     let Record::Enqueue { message, recipients, .. } = enqueue("told nobody", [1]) else { unreachable!() };
     let publisher = Publisher::CannotBeTold;
     let taken = store.append(vec![Record::Enqueue { message, recipients, publisher }]);
     settled(&store, taken);
     assert_eq!((store.failed(taken), waiting(&store, 1)), (false, vec!["all".to_owned(), "told nobody".to_owned()]));
-    assert_eq!(store.lost(), Lost { queue_full: 2, session_ended: 0 });
+    assert_eq!(store.lost(), Lost { queue_full: 2, ..Lost::default() });
 }
 
 #[test]
@@ -194,7 +205,7 @@ fn a_session_that_ends_leaves_nothing() {
     }
     let ended = store.append(vec![Record::End(ONE)]);
     settled(&store, ended);
-    assert_eq!(store.lost(), Lost { queue_full: 0, session_ended: 1500 });
+    assert_eq!(store.lost(), Lost { session_ended: 1500, ..Lost::default() });
     drop(store);
     let store = open(folder.path());
     assert!(store.recover().sessions.is_empty());

@@ -3,19 +3,21 @@
 //! While a sync is under way, what is appended gathers by itself; when nothing is under way, a single append is committed at once.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::Sender;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rocksdb::{DB, Direction, IteratorMode, ReadOptions, WriteOptions};
 
-use super::batch::Builder;
+use super::batch::{Builder, Families};
 use super::fail_point::reached;
 use super::layout::{self, Row};
 use super::marker::Marker;
-use super::shared::{Read, Shared, Work};
-use super::{Mode, recover};
+use super::shared::{Gone, Read, Shared, Work};
+use super::{Mode, intact, open, recover};
 use crate::identity::{SessionId, Ticket};
-use crate::store::Record;
+use crate::store::{Record, record};
 
 /// Appends in one commit.
 const WINDOW: usize = 1024;
@@ -25,6 +27,8 @@ const WINDOW_BYTES: usize = 1024 * 1024;
 const SWEEP: usize = 512;
 /// Mode `os` syncs this often.
 const SYNC_EVERY: Duration = Duration::from_millis(100);
+/// What is over and may not go yet, because its client is there or was sent it, is looked at again after so long.
+const AGAIN_MS: u64 = 60_000;
 /// The marker is looked after, and a store that failed is opened again, this often.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -34,14 +38,15 @@ pub(super) type Due = (Read, Ticket);
 pub(super) struct Writer {
     pub(super) shared: Arc<Shared>,
     pub(super) mode: Mode,
-    /// `None` while the store is being opened again.
-    pub(super) marker: Option<Marker>,
+    /// Held as long as the writer is there, also while the database is opened again: it holds the lock of the folder.
+    pub(super) marker: Marker,
     /// Sequence number up to which the log is synced.
     pub(super) synced: u64,
     pub(super) reads: Sender<Due>,
     /// Sessions whose rows are still there.
     pub(super) ended: Vec<SessionId>,
-    pub(super) reopen: Box<dyn Fn() -> Result<(DB, Marker), String> + Send>,
+    /// Ended before the database is closed.
+    pub(super) sweeper: Option<JoinHandle<()>>,
     pub(super) unsynced: bool,
     pub(super) synced_at: Instant,
     pub(super) looked_at: Instant,
@@ -83,11 +88,26 @@ impl Writer {
     /// Waits for work, or for something that is due without any.
     fn gather(&self) -> (Vec<Work>, bool) {
         let mut inbox = self.shared.inbox.lock();
-        if inbox.work.is_empty() && !inbox.stop && self.ended.is_empty() {
-            let patience = if self.unsynced { SYNC_EVERY } else { LOOK_EVERY };
+        if inbox.work.is_empty()
+            && inbox.gone.is_empty()
+            && !inbox.stop
+            && let Some(patience) = self.patience()
+        {
             self.shared.bell.wait_for(&mut inbox, patience);
         }
         (std::mem::take(&mut inbox.work), inbox.stop)
+    }
+
+    /// How long to wait for work at most; `None` if there is something to do without any.
+    pub(super) fn patience(&self) -> Option<Duration> {
+        let is_open = self.shared.db.lock().is_some();
+        match () {
+            // Rows of ended sessions wait, too, until the store is open again.
+            () if !is_open => Some(LOOK_EVERY),
+            () if !self.ended.is_empty() => None,
+            () if self.unsynced => Some(SYNC_EVERY),
+            () => Some(LOOK_EVERY),
+        }
     }
 
     fn commit(&mut self, window: Window) {
@@ -119,6 +139,7 @@ impl Writer {
         }
         let (refused, lost, ended) =
             (std::mem::take(&mut builder.refused), builder.lost, std::mem::take(&mut builder.ended));
+        let (soonest, releases) = (builder.soonest, builder.releases);
         let batch = builder.batch;
         reached("batched");
         let empty = batch.is_empty();
@@ -136,13 +157,17 @@ impl Writer {
             self.shared.fail(ticket, ticket);
         }
         self.shared.count(lost);
+        // Behind the commit: a pass of the sweeper that does not see it begins before this.
+        if let Some(soonest) = soonest {
+            self.shared.soonest.fetch_min(soonest.as_ms(), Ordering::AcqRel);
+        }
         self.ended.extend(ended);
         if empty {
             return Ok(());
         }
         match self.mode {
-            Mode::Sync => self.sync(&db),
-            Mode::Os => self.unsynced = true,
+            Mode::Os if !releases => self.unsynced = true,
+            Mode::Sync | Mode::Os => self.sync(&db),
         }
         self.note(db.latest_sequence_number());
         Ok(())
@@ -163,10 +188,14 @@ impl Writer {
 
     /// A commit failed: nobody is acknowledged for it. What the database thinks of itself is found out by opening it again.
     fn fail(&mut self, first: Ticket, last: Ticket, error: &Failure) {
+        self.give_up(error);
+        self.shared.fail(first, last);
+    }
+
+    fn give_up(&mut self, error: &Failure) {
         if self.shared.db.lock().take().is_some() {
             tracing::error!(%error, "could not write: nobody is acknowledged until writing works again");
         }
-        self.shared.fail(first, last);
     }
 
     /// What is done now and then, whether there is work or not.
@@ -174,9 +203,17 @@ impl Writer {
         if self.looked_at.elapsed() >= LOOK_EVERY {
             self.looked_at = Instant::now();
             match self.shared.db() {
-                Some(_) => self.rotate(),
+                Some(db) => {
+                    self.rotate();
+                    self.note_age(&db);
+                }
                 None => self.open_again(),
             }
+        }
+        let gone = std::mem::take(&mut self.shared.inbox.lock().gone);
+        if !gone.is_empty() {
+            self.let_go(gone);
+            self.shared.taken.notify_all();
         }
         let Some(db) = self.shared.db() else { return };
         if self.unsynced && self.synced_at.elapsed() >= SYNC_EVERY {
@@ -190,39 +227,71 @@ impl Writer {
     }
 
     fn note(&mut self, sequence: u64) {
-        if let Some(marker) = &mut self.marker
-            && let Err(error) = marker.note_written(sequence, self.synced)
-        {
+        if let Err(error) = self.marker.note_written(sequence, self.synced) {
             tracing::error!(%error, "could not note a commit beside the database");
         }
     }
 
     fn rotate(&mut self) {
-        if let Some(marker) = &mut self.marker
-            && let Err(error) = marker.rotate(self.synced)
-        {
+        if let Err(error) = self.marker.rotate(self.synced) {
             tracing::error!(%error, "could not write the marker file");
         }
     }
 
     fn open_again(&mut self) {
-        // It holds the lock of the folder.
-        self.marker = None;
-        match (self.reopen)() {
-            Ok((db, marker)) => {
-                let db = Arc::new(db);
-                let found = match recover::scan(&db, self.shared.epoch) {
-                    Ok(found) => found,
-                    Err(error) => return tracing::error!(%error, "the store was opened again and cannot be read"),
-                };
-                self.marker = Some(marker);
-                self.synced = db.latest_sequence_number();
-                *self.shared.ram.lock() = found.ram;
-                self.ended = found.ended;
-                *self.shared.db.lock() = Some(db);
-                tracing::info!("writing works again");
+        let db = match open::again(&mut self.marker) {
+            Ok(db) => Arc::new(db),
+            Err(error) => return tracing::warn!(%error, "the store cannot be opened yet"),
+        };
+        let found = match recover::scan(&db, self.shared.epoch) {
+            Ok(found) => found,
+            Err(error) => return tracing::error!(%error, "the store was opened again and cannot be read"),
+        };
+        self.synced = db.latest_sequence_number();
+        let mut ram = self.shared.ram.lock();
+        let before = std::mem::replace(&mut *ram, found.ram);
+        ram.inherit(before);
+        drop(ram);
+        self.ended = found.ended;
+        self.shared.soonest.fetch_min(found.soonest.as_ms(), Ordering::AcqRel);
+        *self.shared.db.lock() = Some(db);
+        tracing::info!("writing works again");
+    }
+
+    /// Takes out what the sweeper found.
+    fn let_go(&mut self, gone: Vec<Gone>) {
+        // It is found again when the store is open again.
+        let Some(db) = self.shared.db() else { return };
+        let mut ram = self.shared.ram.lock();
+        let mut builder = Builder::new(&db, &mut ram, self.shared.epoch, self.shared.bounds);
+        let mut stays = false;
+        for gone in gone {
+            stays |= !builder.let_go(gone);
+        }
+        let (batch, lost) = (builder.batch, builder.lost);
+        // It need not be safe at once: what comes back after a crash goes again.
+        match db.write_opt(batch, &WriteOptions::default()) {
+            Ok(()) => ram.keep(),
+            Err(error) => {
+                ram.take_back();
+                drop(ram);
+                return self.give_up(&error.into());
             }
-            Err(error) => tracing::warn!(error, "the store cannot be opened yet"),
+        }
+        drop(ram);
+        self.shared.count(lost);
+        if stays {
+            self.shared.soonest.fetch_min(self.shared.now().plus_ms(AGAIN_MS).as_ms(), Ordering::AcqRel);
+        }
+    }
+
+    /// Writes down how far tickets have got, now and then.
+    fn note_age(&mut self, db: &DB) {
+        let Some(ages) = self.shared.note_age() else { return };
+        let meta = Families::of(db).meta;
+        match db.put_cf(meta, layout::AGES, record::seal(layout::AGES, &ages.body())) {
+            Ok(()) => *self.shared.ages.lock() = ages,
+            Err(error) => self.give_up(&error.into()),
         }
     }
 
@@ -261,22 +330,27 @@ impl Writer {
             Ok(()) => ram.keep(),
             Err(error) => {
                 ram.take_back();
-                tracing::warn!(%error, "could not remove rows of an ended session");
-                return true;
+                drop(ram);
+                // They are found again when the store is opened again.
+                self.give_up(&error.into());
+                return false;
             }
         }
         is_last
     }
 
     fn finish(mut self) {
+        if let Some(sweeper) = self.sweeper.take()
+            && sweeper.join().is_err()
+        {
+            tracing::error!("the thread that looks for expired messages ended by a panic");
+        }
         let Some(db) = self.shared.db.lock().take() else { return };
         self.sync(&db);
         let sequence = db.latest_sequence_number();
         // The reader has nothing left to read: this is the last hold on the database.
         drop(db);
-        if let Some(marker) = self.marker.take()
-            && let Err(error) = marker.close_clean(sequence)
-        {
+        if let Err(error) = self.marker.close_clean(sequence) {
             tracing::error!(%error, "could not mark the store as closed in order");
         }
         tracing::info!(sessions = self.shared.ram.lock().sessions(), "the store is closed");
@@ -295,10 +369,7 @@ pub(super) fn rows<'a>(
     let mut options = ReadOptions::default();
     options.set_iterate_upper_bound(layout::end_of(session));
     let rows = db.iterator_cf_opt(family, options, IteratorMode::From(from, Direction::Forward));
-    rows.map(|row| match row {
-        Ok(row) => row,
-        Err(error) => super::damaged(error.as_ref()),
-    })
+    rows.map(intact)
 }
 
 impl Window {

@@ -196,11 +196,11 @@ fn a_missing_newest_log_is_refused_by_its_name() {
 }
 
 #[test]
-fn a_log_in_the_archive_is_not_missing() {
+fn a_log_that_was_done_with_is_not_missing() {
     let place = place();
     killed(place.path());
     let marked = Contents::read(place.path()).unwrap().unwrap();
-    // A start that ended before it wrote the marker: the log named there has gone to the archive.
+    // A start that ended before it wrote the marker: the log named there is gone.
     drop(open(place.path()).unwrap());
     marked.write(place.path()).unwrap();
     assert_eq!(rows(&open(place.path()).unwrap().db), Ok(COMMITTED));

@@ -1,0 +1,108 @@
+//! The database is opened again after a write failed; what must be on the disk before an answer.
+
+use super::super::live;
+use super::*;
+
+/// As a write that failed leaves it.
+fn break_off(store: &Rocks) {
+    drop(store.shared.db.lock().take());
+}
+
+fn opened_again(store: &Rocks) {
+    let until = Instant::now() + Duration::from_secs(20);
+    while store.shared.db.lock().is_none() {
+        assert!(Instant::now() < until, "it is not opened again");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn nobody_can_take_the_folder_while_it_is_opened_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    break_off(&store);
+    let until = Instant::now() + Duration::from_secs(20);
+    while store.shared.db.lock().is_none() {
+        assert!(Instant::now() < until, "it is not opened again");
+        assert!(live::lock(folder.path(), false).is_err(), "the lock was free for a moment");
+    }
+    settled(&store, store.append(vec![session(ONE)]));
+}
+
+#[test]
+fn what_is_dropped_is_counted_once_though_the_database_was_opened_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let bounds = Bounds { messages_max: 2, when_full: WhenFull::DropOldest, ..Bounds::default() };
+    let store = open_with(folder.path(), bounds);
+    store.append(vec![session(ONE)]);
+    let tickets: Vec<Ticket> = (0..3).map(|n| wait(&store, vec![enqueue(&n.to_string(), [1])])).collect();
+    assert_eq!(store.lost().queue_full, 1);
+    break_off(&store);
+    let failed = wait(&store, vec![enqueue("nobody", [1]), Record::End(ONE)]);
+    assert!(store.failed(failed));
+    opened_again(&store);
+    assert_eq!(store.lost(), Lost { queue_full: 1, ..Lost::default() });
+    // The session had read it before it was dropped.
+    wait(&store, vec![Record::Edit(ONE, Change::Done { ticket: tickets[0] })]);
+    wait(&store, vec![Record::End(ONE)]);
+    assert_eq!(store.lost(), Lost { queue_full: 1, session_ended: 2, ..Lost::default() });
+}
+
+#[test]
+fn a_queue_of_shared_messages_has_its_size_after_it_is_read_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    store.append((1..=5).map(|n| session(SessionId(n))).collect());
+    wait(&store, vec![enqueue(&"b".repeat(500), 1..=5)]);
+    let before = store.shared.ram.lock().tally(ONE);
+    assert!(before.bytes > 500);
+    break_off(&store);
+    opened_again(&store);
+    assert_eq!(store.shared.ram.lock().tally(ONE), before);
+}
+
+#[test]
+fn rows_of_ended_sessions_wait_until_the_store_is_open_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let opened = super::super::open::open(folder.path()).unwrap();
+    let db = Arc::new(opened.db);
+    let found = super::super::recover::Found::default();
+    let settings = Settings::new(Mode::Sync, Bounds::default(), EPOCH);
+    let shared = Arc::new(Shared::new(Arc::clone(&db), found, settings));
+    let (reads, _due) = mpsc::channel();
+    let writer = Writer {
+        shared: Arc::clone(&shared),
+        mode: Mode::Sync,
+        marker: opened.marker,
+        synced: 0,
+        reads,
+        ended: vec![ONE],
+        sweeper: None,
+        unsynced: false,
+        synced_at: Instant::now(),
+        looked_at: Instant::now(),
+    };
+    assert_eq!(writer.patience(), None, "there is something to do");
+    shared.db.lock().take();
+    assert!(writer.patience() > Some(Duration::ZERO), "nothing can be done before it is open again");
+}
+
+/// What the live mark says of the last commit: its sequence, and up to where it was synced.
+fn marked(folder: &Path) -> (u64, u64) {
+    let bytes = std::fs::read(folder.join(live::LIVE)).unwrap();
+    let number = |at: usize| u64::from_be_bytes(bytes[at..at + 8].try_into().unwrap());
+    [0, 4096].map(|place| (number(place), number(place + 8))).into_iter().max().unwrap()
+}
+
+#[test]
+fn what_frees_an_identifier_is_synced_before_pubcomp_in_every_mode() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Rocks::open(folder.path(), Mode::Os, Bounds::default(), EPOCH).unwrap();
+    wait(&store, vec![session(ONE)]);
+    for number in 1..20 {
+        wait(&store, vec![Record::Received { session: ONE, packet_id: id(number) }, enqueue("x", [1])]);
+        wait(&store, vec![Record::Edit(ONE, Change::Released(id(number)))]);
+        let (sequence, synced) = marked(folder.path());
+        assert_eq!(synced, sequence, "a power cut could take the release back");
+    }
+}
