@@ -11,7 +11,7 @@ use tree::{Source, blanked, files, root, sources};
 /// What each floor is called in the tables below.
 const VOCABULARY: &[&str] = &["mqtt", "topic", "clock", "identity", "message", "access", "guard"];
 const CLIENT: &[&str] = &["session", "threshold"];
-const LEAVES: &[&str] = &["metrics", "wake"];
+const LEAVES: &[&str] = &["metrics", "wake", "sync"];
 const SERVICES: &[&str] = &["store", "auth"];
 const BROKER: &[&str] = &["broker"];
 
@@ -29,6 +29,7 @@ const MAY_IMPORT: &[(&str, &[&[&str]])] = &[
     ("threshold", &[VOCABULARY, &["session"]]),
     ("metrics", &[]),
     ("wake", &[]),
+    ("sync", &[]),
     ("store", &[VOCABULARY, CLIENT, LEAVES]),
     ("auth", &[VOCABULARY, CLIENT, LEAVES]),
     ("broker", &[VOCABULARY, CLIENT, LEAVES, SERVICES]),
@@ -78,7 +79,7 @@ const SAID_ONLY_BY: &[(&str, &[&str])] = &[
     ("rustls", &["net/tls", "admin/"]),
     ("tokio_rustls", &["admin/"]),
     ("mqttbytes", &["mqtt/codec"]),
-    ("dashmap", &["broker/directory.rs", "guard/admission"]),
+    ("dashmap", &["sync.rs", "guard/admission"]),
     ("mio", &["core/", "net/"]),
     ("tokio", &["admin/", "auth/", "server/", "bridge/", "cluster/"]),
     ("axum", &["admin/"]),

@@ -2,14 +2,12 @@
 
 use std::hash::BuildHasher;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use dashmap::DashMap;
-use dashmap::mapref::entry::Entry;
 use foldhash::fast::RandomState;
 
 use super::seat::{Address, Seat};
 use crate::identity::{ClientId, Origin, SessionId};
+use crate::sync::{AtomicU64, DashMap, Entry, Ordering};
 
 /// The answer to a claim.
 #[derive(Debug)]

@@ -3,14 +3,12 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use parking_lot::Mutex;
 
 use super::seat::Seat;
 use crate::clock::Moment;
 use crate::identity::SessionId;
 use crate::mqtt::Will;
+use crate::sync::{AtomicU64, Mutex, Ordering};
 
 /// What is handed out at once: a great many sessions that end at one moment do not stop a core.
 const DUE_MAX: usize = 1024;

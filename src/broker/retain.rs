@@ -5,13 +5,12 @@
 
 use std::hash::BuildHasher;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use foldhash::fast::RandomState;
-use parking_lot::RwLock;
 
 use crate::clock::Now;
 use crate::message::Message;
+use crate::sync::{AtomicUsize, Ordering, RwLock};
 use crate::topic::names::NameTree;
 
 const SHARDS: usize = 16;

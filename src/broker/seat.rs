@@ -1,9 +1,9 @@
 //! Where a session sits now.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::identity::{ClientId, Origin, SessionId};
+use crate::sync::{AtomicU64, Ordering};
 
 /// A place on a core. The generation makes an address of a client that has left find nobody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

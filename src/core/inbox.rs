@@ -1,9 +1,6 @@
 //! Mail for a core: from other cores, the store and tokio.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
-use parking_lot::Mutex;
 
 use crate::access::Permissions;
 use crate::broker::plan::Target;
@@ -12,6 +9,7 @@ use crate::identity::{Identity, Ticket};
 use crate::message::Message;
 use crate::mqtt::ReasonCode;
 use crate::session::{Page, Saved};
+use crate::sync::{AtomicBool, Mutex, Ordering};
 use crate::wake::Wake;
 
 /// One letter.
