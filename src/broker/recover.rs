@@ -1,6 +1,6 @@
 //! From what the store kept to seats, subscriptions, retained messages and deadlines, before anybody is listened to.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::Broker;
@@ -8,18 +8,23 @@ use super::index::Interest;
 use super::later::Due;
 use super::seat::Seat;
 use crate::clock::Now;
+use crate::identity::SessionId;
 use crate::session::SavedSubscription;
 use crate::store::record::LaterWill;
 use crate::store::{Record, SessionRecord};
 use crate::topic::filter::TopicFilter;
 
+/// A session as a store has it: its record, its subscriptions, and when it ends (wall clock, ms).
+type Saved = (SessionRecord, Vec<SavedSubscription>, Option<u64>);
+
 impl Broker {
     /// Takes over everything the store has. Called once, before the cores start. Says how many sessions there are.
     pub fn recover(&self, now: Now) -> usize {
-        let found = self.store.recover();
+        let mut found = self.store.recover();
         for message in found.retained {
             self.retained.load(message);
         }
+        self.end_replaced(&mut found.sessions);
         let sessions = found.sessions.len();
         let mut wills: HashMap<_, _> = found.wills.into_iter().collect();
         for (record, subscriptions, ends_wall_ms) in found.sessions {
@@ -31,6 +36,23 @@ impl Broker {
             }
         }
         sessions
+    }
+
+    /// Takes out the sessions that a Clean Start has replaced and whose end was not kept any more: of one Client Identifier the
+    /// latest is left.
+    fn end_replaced(&self, sessions: &mut Vec<Saved>) {
+        let mut latest: HashMap<&str, SessionId> = HashMap::with_capacity(sessions.len());
+        for (record, ..) in &*sessions {
+            let number = latest.entry(record.client.as_str()).or_default();
+            *number = record.session.max(*number);
+        }
+        let is_latest = |record: &SessionRecord| latest.get(record.client.as_str()) == Some(&record.session);
+        let ended = sessions.iter().filter(|(record, ..)| !is_latest(record)).map(|(record, ..)| record.session);
+        let ended: HashSet<SessionId> = ended.collect();
+        if !ended.is_empty() {
+            self.append(ended.iter().map(|session| Record::End(*session)).collect());
+            sessions.retain(|(record, ..)| !ended.contains(&record.session));
+        }
     }
 
     fn recover_session(
@@ -58,6 +80,10 @@ impl Broker {
         });
         let at = now.moment.plus_ms(ends_wall_ms.saturating_sub(now.wall_ms));
         self.later.add(at, Due::SessionEnds { seat: Arc::clone(&seat) });
+        if ends_wall_ms <= now.wall_ms {
+            // Nobody comes back to a session whose time was over before this start.
+            self.directory.remove(&seat);
+        }
         seat
     }
 }
@@ -73,7 +99,7 @@ mod tests {
     use crate::broker::route::Routing;
     use crate::broker::seat::Address;
     use crate::clock::Moment;
-    use crate::identity::{ClientId, Origin, SessionId};
+    use crate::identity::{ClientId, Origin};
     use crate::message::{Message, Parts};
     use crate::mqtt::QoS;
     use crate::session::Options;

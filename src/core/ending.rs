@@ -7,7 +7,7 @@ use super::{Core, Mail};
 use crate::broker::later::Due;
 use crate::broker::seat::{Address, Seat};
 use crate::clock::Moment;
-use crate::identity::Origin;
+use crate::identity::{Origin, Ticket};
 use crate::message::{Message, Parts};
 use crate::metrics::{Closed, Dropped, Metric};
 use crate::mqtt::{Outgoing, ReasonCode, Will, outgoing};
@@ -156,9 +156,15 @@ impl Core {
     pub(super) fn drop_session(&mut self, seat: &Arc<Seat>) {
         let broker = Arc::clone(&self.shared.broker);
         if let Some(will) = broker.later.ended(seat.session) {
-            self.publish_will(will, seat.origin);
+            self.publish_delayed_will(will, seat);
         }
         broker.end_session(Arc::clone(seat));
+    }
+
+    /// A will that was put down for later goes out, and is not put down any more: both or nothing.
+    fn publish_delayed_will(&mut self, will: Will, seat: &Seat) {
+        let gone = if seat.is_durable() { vec![Record::NoWill(seat.session)] } else { Vec::new() };
+        self.publish_will_and(will, seat.origin, gone);
     }
 
     /// What has come due beyond connections. Only the first core asks.
@@ -166,16 +172,8 @@ impl Core {
         let broker = Arc::clone(&self.shared.broker);
         for due in broker.later.due(self.now.moment) {
             match due {
-                Due::Will { seat, will } => {
-                    let gone = if seat.is_durable() { vec![Record::NoWill(seat.session)] } else { Vec::new() };
-                    self.publish_will_and(will, seat.origin, gone);
-                }
-                // A client that is just coming back has the seat, or finds it closed and begins anew.
-                Due::SessionEnds { seat } => {
-                    if seat.retire() {
-                        self.drop_session(&seat);
-                    }
-                }
+                Due::Will { seat, will } => self.publish_delayed_will(will, &seat),
+                Due::SessionEnds { seat } => self.drop_session(&seat),
             }
         }
         if self.now.moment >= self.sys_due {
@@ -204,10 +202,16 @@ impl Core {
 
     /// A claimant wants the Client Identifier of one of ours.
     pub(super) fn take_over(&mut self, at: Address, clean_start: bool, claimant: Address) {
-        if self.clients.at(at).is_some() {
+        let mut ended = Ticket::NONE;
+        if let Some(client) = self.clients.at(at) {
+            let is_open = matches!(client.stage, Stage::Open(_));
+            let saved = client.seat.as_ref().filter(|seat| is_open && clean_start && seat.is_durable());
+            let saved = saved.map(|seat| seat.session);
             self.end(at.slot, Ending::TakenOver { clean_start });
+            // Said once more for its ticket.
+            ended = saved.map_or(Ticket::NONE, |session| self.shared.broker.append(vec![Record::End(session)]));
         }
-        self.stage(claimant.core, Mail::Vacated { claimant });
+        self.stage(claimant.core, Mail::Vacated { claimant, ended });
     }
 
     /// Gives back a seat that was taken while entering. A session that was to be resumed waits on for its client.

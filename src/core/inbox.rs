@@ -39,6 +39,8 @@ pub enum Mail {
     Vacated {
         /// Who waited.
         claimant: Address,
+        /// The record with which the session there ended, if it did: whoever begins anew says so only once that is durable.
+        ended: Ticket,
     },
     /// Credentials were checked.
     Identity {

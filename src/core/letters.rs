@@ -21,9 +21,9 @@ impl Core {
                 // Whoever sat there has left, unless a panic came in between.
                 seat.release(at);
             }
-            Mail::Vacated { claimant } => {
+            Mail::Vacated { claimant, ended } => {
                 if self.clients.at(claimant).is_some() {
-                    self.vacated(claimant.slot);
+                    self.vacated(claimant.slot, ended);
                 }
             }
             Mail::Identity { at, answer } => {

@@ -224,7 +224,7 @@ impl Session {
             Owed::Completed(packet_id) => {
                 self.put(&Outgoing::PubComp { packet_id, reason: ReasonCode::Success }, desk);
             }
-            Owed::Transmit(packet_id) => self.transmit_saved(packet_id, now, desk),
+            Owed::Transmit(packet_id) => self.transmit_saved(packet_id, Turn { may, now }, desk),
             Owed::Release(packet_id) => self.release_saved(packet_id, desk),
             Owed::Finish(packet_id) => {
                 self.finish_saved(packet_id);

@@ -13,20 +13,20 @@ mod broker;
 #[expect(dead_code, unused_imports, reason = "not everything of a room is raced")]
 #[path = "../../src/core/mod.rs"]
 mod core;
-#[expect(dead_code, unused_imports, reason = "not everything of a room is raced")]
 mod store;
 mod sync;
 
 #[path = "../support/mod.rs"]
 mod support;
 
+mod ending;
 mod post;
-mod shared;
+mod sessions;
 mod sleep;
+mod steps;
+mod subscriptions;
 
-use heraldmq::{
-    access, auth, clock, identity, message, metrics, mqtt, net, session, threshold, topic, wake,
-};
+use heraldmq::{access, auth, clock, identity, message, metrics, mqtt, net, session, threshold, topic, wake};
 use shuttle::scheduler::{PctScheduler, RandomScheduler};
 use shuttle::{Config, Runner};
 

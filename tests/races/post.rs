@@ -35,7 +35,16 @@ pub struct House {
 impl House {
     /// A broker of so many cores, at time 1 ms, on a disk that has to be told to commit.
     pub fn new(cores: usize) -> (Arc<Self>, Vec<Post>) {
-        let store = Arc::new(Memory::manual(Bounds::default()));
+        Self::on(Memory::manual(Bounds::default()), cores)
+    }
+
+    /// One where everything is durable at once.
+    pub fn without_disk(cores: usize) -> (Arc<Self>, Vec<Post>) {
+        Self::on(Memory::instant(Bounds::default()), cores)
+    }
+
+    fn on(store: Memory, cores: usize) -> (Arc<Self>, Vec<Post>) {
+        let store = Arc::new(store);
         let broker = Broker {
             index: Index::new(),
             retained: Retained::default(),
@@ -59,12 +68,18 @@ impl House {
         self.store.commit(self.store.appended());
     }
 
-    /// What is true at rest, whatever happened: the store and the index know the same sessions and subscriptions.
-    pub fn assert_consistent(&self) {
+    /// What is true at rest, whatever happened: the store and the index know the same subscriptions, the directory the same
+    /// sessions and `others` that end with their connection, each with so many subscriptions.
+    pub fn assert_consistent(&self, others: &[usize]) {
         let saved = self.store.recover();
         let subscriptions: usize = saved.sessions.iter().map(|(_, subscriptions, _)| subscriptions.len()).sum();
-        assert_eq!(self.shared.broker.index.subscriptions(), subscriptions, "{:?}", saved.sessions);
-        assert_eq!(self.shared.broker.directory.len(), saved.sessions.len(), "{:?}", saved.sessions);
+        assert_eq!(
+            self.shared.broker.index.subscriptions(),
+            subscriptions + others.iter().sum::<usize>(),
+            "{:?}",
+            saved.sessions
+        );
+        assert_eq!(self.shared.broker.directory.len(), saved.sessions.len() + others.len(), "{:?}", saved.sessions);
         assert_eq!(self.shared.board.sum().value(Metric::CaughtPanics), 0, "a panic was caught");
     }
 }
@@ -77,6 +92,8 @@ pub struct Peer {
     hung_up: bool,
     /// Session Present of its CONNACK.
     pub present: Option<bool>,
+    /// Reason code of the CONNACK that refused it.
+    pub refused: Option<u8>,
     /// The broker has closed it.
     pub closed: bool,
     /// PUBLISHs and PUBRELs in their order.
@@ -114,7 +131,8 @@ impl Peer {
 
     fn take(&mut self, packet: Packet) {
         match packet {
-            Packet::Connack(connack) => self.present = (connack.code == 0).then_some(connack.session_present),
+            Packet::Connack(connack) if connack.code == 0 => self.present = Some(connack.session_present),
+            Packet::Connack(connack) => self.refused = Some(connack.code),
             Packet::Publish(publish) => self.take_publish(publish),
             Packet::Suback(codes) | Packet::Unsuback(codes) => self.finished.push(codes.id),
             Packet::Ack(ack) => match ack.first {
@@ -158,14 +176,12 @@ impl Peer {
 
     /// Payloads in the order in which they came, repeats included.
     pub fn payloads(&self) -> Vec<&str> {
-        let payload = |got: &'_ Got| match got {
-            Got::Message { .. } => true,
-            Got::Release(_) => false,
-        };
         self.got
             .iter()
-            .filter(|got| payload(got))
-            .map(|got| if let Got::Message { payload, .. } = got { payload.as_str() } else { "" })
+            .filter_map(|got| match got {
+                Got::Message { payload, .. } => Some(payload.as_str()),
+                Got::Release(_) => None,
+            })
             .collect()
     }
 }
@@ -192,7 +208,8 @@ impl Post {
         let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let slot = self.core.admit(Transport::Pipe(near), Layers::Plain, &self.house.door, peer);
         let (unread, got, finished) = Default::default();
-        let mut peer = Peer { slot, far, unread, hung_up: false, present: None, closed: false, got, finished };
+        let mut peer =
+            Peer { slot, far, unread, hung_up: false, present: None, refused: None, closed: false, got, finished };
         peer.say(&connect.bytes());
         self.peers.push(peer);
         self.peers.len() - 1

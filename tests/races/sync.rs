@@ -69,6 +69,7 @@ macro_rules! atomic {
         #[derive(Debug, Default)]
         pub struct $name(plain::$name);
 
+        #[allow(dead_code, reason = "each of them has some uses")]
         impl $name {
             pub const fn new(value: $value) -> Self {
                 Self(plain::$name::new(value))

@@ -12,7 +12,10 @@ mod support;
 
 mod chance;
 mod client;
+mod kinds;
+mod lapses;
 mod oracle;
+mod subscriptions;
 mod world;
 
 use world::{Faults, World};
@@ -53,4 +56,14 @@ fn they_hold_when_the_process_dies_and_the_disk_kept_what_was_committed() {
 #[test]
 fn they_hold_when_the_store_refuses_an_append_now_and_then() {
     each_seed(4_000, 40, Faults { breaks: true, refusals: true, ..Faults::default() });
+}
+
+#[test]
+fn they_hold_when_time_passes_and_messages_sessions_and_wills_come_due() {
+    each_seed(5_000, 60, Faults { breaks: true, lapses: true, ..Faults::default() });
+}
+
+#[test]
+fn they_hold_when_time_passes_and_the_process_dies() {
+    each_seed(6_000, 60, Faults { breaks: true, crashes: true, lapses: true, ..Faults::default() });
 }

@@ -9,10 +9,10 @@ mod shards;
 
 use std::collections::{BTreeSet, VecDeque};
 
-use crate::store::{Bounds, Lost, Record, Recovered, Store};
 use crate::clock::Now;
 use crate::identity::{SessionId, Ticket};
 use crate::session::{Page, Saved};
+use crate::store::{Bounds, Lost, Record, Recovered, Store};
 use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering};
 use shards::Shards;
 
