@@ -18,6 +18,7 @@ mod keepers;
 mod ledger;
 mod link;
 mod long;
+mod mourners;
 mod process;
 mod publisher;
 mod run;
