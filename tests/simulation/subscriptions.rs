@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use heraldmq::store::Store;
 
 use crate::client::{Client, Published, Seen, State, Wavering};
-use crate::oracle::{messages, publisher};
+use crate::oracle::{messages, publisher, times_at_most};
 use crate::world::World;
 
 /// Every promise, for every client.
@@ -79,8 +79,7 @@ fn shared_once(world: &World) {
                 .filter(|member| messages(member).any(here))
                 .map(|member| member.kind.name.as_str())
                 .collect();
-            // A QoS 2 message is taken over once, however often it is sent.
-            let times = if published.qos == 2 { 1 } else { published.times };
+            let times = times_at_most(world, from, published);
             assert!(got.len() <= times, "{got:?} got {from} {sequence}: {published:?}");
             let all_keep = members.iter().all(|member| member.kind.lasting());
             let joined = members.iter().filter_map(|member| member.subscribed_at).min().unwrap_or(u64::MAX);

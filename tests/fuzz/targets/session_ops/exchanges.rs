@@ -40,12 +40,20 @@ pub struct Outgoing {
     /// Messages of the queue that went out on this connection; the last of each QoS.
     seen: BTreeSet<Ticket>,
     last: [Ticket; 3],
+    /// Messages of the queue that the client is done with.
+    acknowledged: BTreeSet<Ticket>,
 }
 
 impl Outgoing {
     /// None, and room for so many at a time.
     pub fn new(window: usize) -> Self {
-        Self { exchanges: BTreeMap::new(), window, seen: BTreeSet::new(), last: [Ticket::NONE; 3] }
+        Self {
+            exchanges: BTreeMap::new(),
+            window,
+            seen: BTreeSet::new(),
+            last: [Ticket::NONE; 3],
+            acknowledged: BTreeSet::new(),
+        }
     }
 
     /// Whether none is unfinished.
@@ -125,13 +133,16 @@ impl Outgoing {
         assert_eq!(exchange.map(|exchange| exchange.stage), Some(Stage::Finished), "{id:?}");
     }
 
-    /// A PUBREL reached the client.
-    pub fn releases(&self, ack: Ack) {
+    /// A PUBREL reached the client. Whether it is part of an exchange.
+    pub fn releases(&self, ack: Ack) -> bool {
         let exchange = self.exchanges.get(&ack.packet_id).filter(|exchange| exchange.qos == QoS::ExactlyOnce);
         match exchange.map(|exchange| exchange.stage) {
-            Some(Stage::Release) => assert_eq!(ack.reason, ReasonCode::Success),
+            Some(Stage::Release) => {
+                assert_eq!(ack.reason, ReasonCode::Success);
+                true
+            }
             // The answer to a PUBREC that answers nothing.
-            None | Some(Stage::Saving | Stage::Repeat) => {}
+            None | Some(Stage::Saving | Stage::Repeat) => false,
             Some(stage) => panic!("PUBREL at {stage:?}"),
         }
     }
@@ -157,6 +168,7 @@ impl Outgoing {
         match (kind, exchange.qos, exchange.stage) {
             (7, _, Stage::Release) if exchange.ticket != Ticket::NONE => {
                 exchange.stage = Stage::Finished;
+                self.acknowledged.insert(exchange.ticket);
                 return;
             }
             (4, QoS::AtLeastOnce, Stage::Published) | (7, _, Stage::Release) => {}
@@ -167,7 +179,17 @@ impl Outgoing {
             }
             _ => return,
         }
-        self.exchanges.remove(&id);
+        self.acknowledged.extend(self.exchanges.remove(&id).map(|exchange| exchange.ticket));
+    }
+
+    /// Whether the client is done with this message of the queue.
+    pub fn is_acknowledged(&self, ticket: Ticket) -> bool {
+        self.acknowledged.contains(&ticket)
+    }
+
+    /// Whether the client waits for it with this identifier and has not answered yet.
+    pub fn is_unanswered(&self, id: PacketId) -> bool {
+        self.exchanges.get(&id).is_some_and(|exchange| exchange.stage == Stage::Published)
     }
 
     /// A new connection goes on with what was saved.
@@ -197,6 +219,8 @@ enum Step {
 #[derive(Debug)]
 pub struct Incoming {
     unfinished: BTreeMap<PacketId, Step>,
+    /// Identifiers that the client may use again, because it got PUBCOMP.
+    completed: BTreeSet<PacketId>,
     /// QoS 2 identifiers whose message was published and that were not released.
     published: BTreeSet<PacketId>,
     /// Whether the client has used no identifier twice and released nothing before its PUBREC.
@@ -207,12 +231,19 @@ pub struct Incoming {
 impl Incoming {
     /// None yet, of a client that was told this Receive Maximum.
     pub fn new(receive_maximum: usize) -> Self {
-        Self { unfinished: BTreeMap::new(), published: BTreeSet::new(), keeps_rules: true, receive_maximum }
+        Self {
+            unfinished: BTreeMap::new(),
+            completed: BTreeSet::new(),
+            published: BTreeSet::new(),
+            keeps_rules: true,
+            receive_maximum,
+        }
     }
 
     /// The client sends a PUBLISH.
     pub fn begun(&mut self, id: PacketId) {
         self.keeps_rules &= self.unfinished.insert(id, Step::Begun).is_none();
+        self.completed.remove(&id);
     }
 
     /// The client sends PUBREL.
@@ -248,7 +279,23 @@ impl Incoming {
 
     /// PUBCOMP came.
     pub fn completed(&mut self, id: PacketId) {
-        assert!(self.unfinished.remove(&id).is_some() || !self.keeps_rules, "PUBCOMP for nothing");
+        let step = self.unfinished.remove(&id);
+        assert!(step.is_some() || !self.keeps_rules, "PUBCOMP for nothing");
+        // Unless the client has used it again before.
+        if step == Some(Step::Released) {
+            self.completed.insert(id);
+        }
+    }
+
+    /// The broker has died, and knows this of it: what it has said it must know.
+    pub fn assert_kept(&self, received: &[PacketId]) {
+        let recorded = self.unfinished.iter().filter(|(_, step)| **step == Step::Recorded);
+        for (id, _) in recorded.filter(|_| self.keeps_rules) {
+            assert!(received.contains(id), "{id:?} has its PUBREC and is not kept");
+        }
+        for id in &self.completed {
+            assert!(!received.contains(id), "{id:?} has its PUBCOMP and is still taken");
+        }
     }
 
     /// Whether the client may have more unfinished than it was allowed.
