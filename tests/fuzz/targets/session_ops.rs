@@ -367,6 +367,9 @@ impl World {
             Effect::Save { change, then } => {
                 assert!(self.is_durable, "{change:?} of a session that is not saved");
                 if let Change::Done { ticket } = change {
+                    if self.dropped {
+                        self.application.dropped(ticket);
+                    }
                     let done = self.outgoing.is_acknowledged(ticket) || self.dropped;
                     assert!(done, "{ticket:?} is forgotten before its client is done with it");
                 }

@@ -12,7 +12,7 @@ pub struct Application {
     held: BTreeMap<PacketId, Ticket>,
     /// What it took.
     got: BTreeSet<Ticket>,
-    /// What came at all; the last of each QoS.
+    /// What came or was dropped; the last that came of each QoS.
     seen: BTreeSet<Ticket>,
     last: [Ticket; 3],
 }
@@ -40,6 +40,11 @@ impl Application {
     /// The PUBREL of an exchange reached the client.
     pub fn released(&mut self, id: PacketId) {
         self.held.remove(&id);
+    }
+
+    /// A message was dropped. A crash may bring it back, behind later ones.
+    pub fn dropped(&mut self, ticket: Ticket) {
+        self.seen.insert(ticket);
     }
 
     /// The client says that it does not take a QoS 2 message.
