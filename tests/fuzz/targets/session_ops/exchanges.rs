@@ -221,6 +221,8 @@ pub struct Incoming {
     unfinished: BTreeMap<PacketId, Step>,
     /// Identifiers that the client may use again, because it got PUBCOMP.
     completed: BTreeSet<PacketId>,
+    /// Identifiers it used again before, on this connection: no answer says which exchange it ends.
+    muddled: BTreeSet<PacketId>,
     /// QoS 2 identifiers whose message was published and that were not released.
     published: BTreeSet<PacketId>,
     /// Whether the client has used no identifier twice and released nothing before its PUBREC.
@@ -234,6 +236,7 @@ impl Incoming {
         Self {
             unfinished: BTreeMap::new(),
             completed: BTreeSet::new(),
+            muddled: BTreeSet::new(),
             published: BTreeSet::new(),
             keeps_rules: true,
             receive_maximum,
@@ -242,7 +245,10 @@ impl Incoming {
 
     /// The client sends a PUBLISH.
     pub fn begun(&mut self, id: PacketId) {
-        self.keeps_rules &= self.unfinished.insert(id, Step::Begun).is_none();
+        if self.unfinished.insert(id, Step::Begun).is_some() {
+            self.keeps_rules = false;
+            self.muddled.insert(id);
+        }
         self.completed.remove(&id);
     }
 
@@ -281,8 +287,7 @@ impl Incoming {
     pub fn completed(&mut self, id: PacketId) {
         let step = self.unfinished.remove(&id);
         assert!(step.is_some() || !self.keeps_rules, "PUBCOMP for nothing");
-        // Unless the client has used it again before.
-        if step == Some(Step::Released) {
+        if step == Some(Step::Released) && !self.muddled.contains(&id) {
             self.completed.insert(id);
         }
     }
@@ -306,6 +311,7 @@ impl Incoming {
     /// A new connection goes on with what was saved. What the client makes of that is not followed.
     pub fn resume<'a>(&mut self, saved: impl Iterator<Item = &'a PacketId>) {
         self.unfinished.clear();
+        self.muddled.clear();
         self.published = saved.copied().collect();
         self.keeps_rules = self.published.is_empty();
     }
