@@ -18,12 +18,10 @@ pub fn kinds(chance: &mut Chance) -> Vec<Kind> {
     let mut kinds: Vec<Kind> = (0..PLAIN).map(|n| plain(n, chance)).collect();
     let brief = Kind { filters: filters(&[("t/#", 1)]), ..modern("brief", 2 + chance.below(2) as u32) };
     kinds.push(Kind { will: Some(Wish { qos: 2, delay_s: 1 + chance.below(4) as u32 }), ..brief });
-    let members: [(&str, u32, &[(&str, u8)]); 3] = [
-        ("m0", LASTING_S, &[("$share/g/s/+", 2)]),
-        ("m1", LASTING_S, &[("$share/g/s/+", 1), ("$share/h/v/+", 1)]),
-        ("m2", 0, &[("$share/h/v/+", 2)]),
-    ];
-    kinds.extend(members.map(|(name, kept_s, of)| Kind { filters: filters(of), ..modern(name, kept_s) }));
+    let member = |name, kept_s, of: &[(&str, u8)]| Kind { filters: filters(of), ..modern(name, kept_s) };
+    kinds.push(member("m0", LASTING_S, &[("$share/g/s/+", 2)]));
+    kinds.push(member("m1", LASTING_S, &[("$share/g/s/+", 1), ("$share/h/v/+", 1)]));
+    kinds.push(member("m2", 0, &[("$share/h/v/+", 2)]));
     kinds.extend(RIVALS.map(|kept_s| Kind {
         rival: true,
         filters: filters(&[("t/0", 1)]),

@@ -24,7 +24,7 @@ use world::{Faults, World};
 fn each_seed(base: u64, seeds: u64, faults: Faults) {
     let wanted = std::env::var("SIMULATION_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(seeds);
     let only: Option<u64> = std::env::var("SIMULATION_SEED").ok().and_then(|text| text.parse().ok());
-    let (mut bytes, mut deliveries) = (0, 0);
+    let (mut bytes, mut deliveries, mut undone) = (0, 0, 0);
     for seed in only.map_or(base..base + wanted, |seed| seed..seed + 1) {
         println!("seed {seed}, {faults:?}");
         let mut world = World::new(seed, faults);
@@ -32,10 +32,12 @@ fn each_seed(base: u64, seeds: u64, faults: Faults) {
         world.settle();
         world.judge();
         bytes += world.bytes;
+        undone += world.undone;
         deliveries += world.deliveries();
     }
     println!("{bytes} bytes, {deliveries} deliveries");
     assert!(bytes > 0 && deliveries > 0, "a simulation without a wire proves nothing");
+    assert!(undone > 0 || !faults.crashes || only.is_some(), "a crash that takes nothing proves nothing");
 }
 
 #[test]

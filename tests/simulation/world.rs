@@ -75,6 +75,8 @@ pub struct World {
     pub clients: Vec<Client>,
     pub bytes: u64,
     pub crashed: bool,
+    /// Appends that were gone after a crash.
+    pub undone: u64,
     pub refused: bool,
 }
 
@@ -119,6 +121,7 @@ impl World {
             clients,
             bytes: 0,
             crashed: false,
+            undone: 0,
             refused: false,
         }
     }
@@ -349,6 +352,7 @@ impl World {
         self.crashed = true;
         self.lines.clear();
         let durable = self.store.durable();
+        self.undone += self.store.appended().0 - durable.0;
         for client in 0..self.clients.len() {
             if self.clients[client].state != State::Away {
                 self.end_of(client);
