@@ -135,6 +135,16 @@ mod tests {
     }
 
     #[test]
+    fn nobody_comes_back_to_a_session_that_was_over_before_the_start() {
+        let broker = broker(vec![session(4, 1), Record::Leave { session: SessionId(4), ends_wall_ms: Some(5) }]);
+        broker.recover(now(2_000));
+        let address = Address { core: 0, slot: 1, generation: 1 };
+        let claim = broker.directory.claim(&ClientId::new("client4"), None, address, false, true);
+        assert!(matches!(claim, Claim::Fresh(_)), "{claim:?}");
+        assert_eq!(ended(&broker, 2_000), [SessionId(4)]);
+    }
+
+    #[test]
     fn sessions_end_when_they_were_to_end_and_the_connected_ones_as_if_they_left_now() {
         let left = |number, at| Record::Leave { session: SessionId(number), ends_wall_ms: at };
         let records = vec![session(1, 10), left(1, Some(1_003_000)), session(2, 10), session(3, u32::MAX)];
@@ -146,6 +156,22 @@ mod tests {
         assert_eq!(ended(&broker, 12_000), [SessionId(2)]);
         assert_eq!(ended(&broker, u64::MAX), []);
         assert_eq!(broker.store.recover().sessions[1].2, Some(1_012_000), "a second start does not begin anew");
+    }
+
+    #[test]
+    fn mqtt_3_1_2_4_of_a_session_that_a_clean_start_had_replaced_nothing_is_left() {
+        let opens = |number| {
+            let client = ClientId::new("c");
+            Record::Open(SessionRecord { session: SessionId(number), client, owner: None, expiry_s: u32::MAX })
+        };
+        let options =
+            Options { qos: QoS::AtLeastOnce, no_local: false, retain_as_published: false, subscription_id: None };
+        let subscription = SavedSubscription { filter: Arc::from("a"), options };
+        let broker = broker(vec![opens(1), Record::Subscribe(SessionId(1), subscription), opens(2)]);
+        assert_eq!(broker.recover(now(0)), 1);
+        assert_eq!((broker.directory.len(), broker.index.subscriptions()), (1, 0));
+        let kept = broker.store.recover().sessions;
+        assert!(matches!(&kept[..], [(record, ..)] if record.session == SessionId(2)), "{kept:?}");
     }
 
     #[test]
