@@ -31,7 +31,7 @@ use shuttle::scheduler::{PctScheduler, RandomScheduler};
 use shuttle::{Config, Runner};
 
 /// Schedules of each kind for each race, unless `RACES_SCHEDULES` says otherwise.
-const SCHEDULES: usize = 700;
+const SCHEDULES: usize = 500;
 /// Places where a PCT schedule takes the turn from who has it.
 const DEPTH: usize = 3;
 
