@@ -232,7 +232,8 @@ fn some_words_are_said_in_one_place_only() {
 #[test]
 fn nothing_is_reexported_from_elsewhere_and_nothing_is_imported_whole() {
     let mut broken = Vec::new();
-    for source in &sources() {
+    // What `sync.rs` is for is to give what it has from elsewhere one name.
+    for source in sources().iter().filter(|source| source.path != "sync.rs") {
         let own: BTreeSet<String> = source.lines().filter_map(|(_, line)| declared_module(line)).collect();
         for (number, line) in source.lines() {
             if let Some(path) = line.trim().strip_prefix("pub use ") {

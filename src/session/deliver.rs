@@ -188,10 +188,8 @@ impl Session {
 
     /// The identifier of a QoS 2 message is saved: its first PUBLISH, unless it has expired meanwhile [MQTT-3.3.2-5].
     pub(super) fn transmit_saved(&mut self, id: PacketId, turn: Turn<'_>, desk: &mut Desk<'_>) {
-        let Some(exchange) = self.inflight.exchange(id) else { return };
-        if exchange.progress != Progress::Saving {
-            return;
-        }
+        let saving = |exchange: &&mut Exchange| exchange.progress == Progress::Saving;
+        let Some(exchange) = self.inflight.exchange(id).filter(saving) else { return };
         if exchange.message.as_ref().is_some_and(|message| message.life_left_s(turn.now).is_none()) {
             desk.effects.push(Effect::Dropped(DropReason::Expired));
             self.finish(id, desk);
