@@ -34,6 +34,13 @@ impl fmt::Debug for ClientId {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct SessionId(pub u64);
 
+/// As it is shown in logs.
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "#{}", self.0)
+    }
+}
+
 /// Stands for a Client Identifier where only equality matters (No Local): its 64-bit hash, so that a
 /// will outliving its session still knows whose it was. 0 is the broker itself.
 ///

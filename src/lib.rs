@@ -17,6 +17,7 @@ pub mod net;
 pub mod server;
 pub mod session;
 pub mod store;
+pub mod sync;
 pub mod threshold;
 pub mod topic;
 pub mod wake;

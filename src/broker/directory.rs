@@ -2,14 +2,12 @@
 
 use std::hash::BuildHasher;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use dashmap::DashMap;
-use dashmap::mapref::entry::Entry;
 use foldhash::fast::RandomState;
 
 use super::seat::{Address, Seat};
 use crate::identity::{ClientId, Origin, SessionId};
+use crate::sync::{AtomicU64, AtomicUsize, DashMap, Entry, Ordering};
 
 /// So many names go before somebody looks whether the table has become too large.
 const LOOKED_AT_EVERY: usize = 4096;
@@ -254,11 +252,12 @@ mod tests {
     fn a_peak_leaves_no_large_table_behind() {
         const PEAK: u32 = 100_000;
         let directory = Directory::new();
-        for n in 0..PEAK {
-            directory.claim(anew(&ClientId::new(&n.to_string()), None), at(n));
-        }
+        let enter = |n: u32| match directory.claim(anew(&ClientId::new(&n.to_string()), None), at(n)) {
+            Claim::Fresh(seat) => seat,
+            other => panic!("{other:?}"),
+        };
+        let seats: Vec<_> = (0..PEAK).map(enter).collect();
         let peak = directory.entries.capacity();
-        let seats: Vec<_> = directory.entries.iter().map(|entry| Arc::clone(&entry.value().seat)).collect();
         seats.iter().skip(10).for_each(|seat| directory.remove(seat));
         let left = directory.entries.capacity();
         assert!(peak >= PEAK as usize && left < peak / 8, "{left} places of {peak}");

@@ -5,17 +5,16 @@
 
 use std::hash::BuildHasher;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
-use parking_lot::RwLock;
 
 use super::seat::Seat;
 use super::subscribers::Subscribers;
 use crate::mqtt::QoS;
 use crate::session::Options;
+use crate::sync::{AtomicUsize, Ordering, RwLock};
 use crate::topic::filter::TopicFilter;
 use crate::topic::tree::FilterTree;
 

@@ -3,14 +3,12 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use parking_lot::Mutex;
 
 use super::seat::Seat;
 use crate::clock::Moment;
 use crate::identity::SessionId;
 use crate::mqtt::Will;
+use crate::sync::{AtomicU64, Mutex, Ordering};
 
 /// What is handed out at once: a great many sessions that end at one moment do not stop a core.
 const DUE_MAX: usize = 1024;
@@ -33,7 +31,7 @@ pub enum Due {
     },
     /// End this session.
     SessionEnds {
-        /// Its seat.
+        /// Its seat; what [`Later::due`] hands out is closed for good.
         seat: Arc<Seat>,
     },
 }
@@ -150,6 +148,10 @@ impl Later {
 
     /// Everything whose moment has come, wills before the ends of their sessions. Of very much a part: then
     /// [`Later::next_deadline`] stays in the past.
+    ///
+    /// A client that is just coming back has its seat, and then nothing ends; or it finds the seat closed and begins anew. The seat is
+    /// closed while the plans are locked: who takes it calls off what was planned before it leaves it again, so one that is vacant
+    /// was not taken since its end was put down.
     pub fn due(&self, now: Moment) -> Vec<Due> {
         if self.next_deadline().is_none_or(|next| next > now) {
             return Vec::new();
@@ -166,7 +168,9 @@ impl Later {
                 let (_, seat, (owner, will)) = *will;
                 found.push(Due::Will { seat, owner, will });
             }
-            if let Some((_, seat)) = planned.ends.take_if(|(at, _)| *at <= now) {
+            if let Some((_, seat)) = planned.ends.take_if(|(at, _)| *at <= now)
+                && seat.retire()
+            {
                 found.push(Due::SessionEnds { seat });
             }
             if planned.will.is_none() && planned.ends.is_none() {
@@ -187,6 +191,7 @@ impl Later {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::broker::seat::Address;
     use crate::identity::{ClientId, Origin};
     use crate::mqtt::QoS;
     use bytes::Bytes;
@@ -254,6 +259,18 @@ mod tests {
         later.add(at(40), Due::SessionEnds { seat: seat(1) });
         assert!(later.due(at(39)).is_empty(), "what was called off does not come back");
         assert!(matches!(later.due(at(40))[..], [Due::SessionEnds { .. }]));
+    }
+
+    #[test]
+    fn a_session_whose_client_is_just_coming_back_does_not_end() {
+        let (later, taken, vacant) = (Later::new(), seat(1), seat(2));
+        for seat in [&taken, &vacant] {
+            later.add(at(10), Due::SessionEnds { seat: Arc::clone(seat) });
+        }
+        let address = Address { core: 0, slot: 1, generation: 1 };
+        assert!(taken.claim(address));
+        assert!(matches!(&later.due(at(10))[..], [Due::SessionEnds { seat }] if Arc::ptr_eq(seat, &vacant)));
+        assert!(!vacant.claim(address), "closed");
     }
 
     #[test]

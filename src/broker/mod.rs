@@ -24,7 +24,6 @@ pub mod sys;
 
 use std::sync::Arc;
 
-use crate::identity::SessionId;
 use crate::store::{Record, Store};
 use crate::topic::filter::TopicFilter;
 
@@ -63,12 +62,5 @@ impl Broker {
 impl std::fmt::Debug for Broker {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Broker").field("subscriptions", &self.index.subscriptions()).finish_non_exhaustive()
-    }
-}
-
-/// A session's number as it is shown in logs.
-impl std::fmt::Display for SessionId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "#{}", self.0)
     }
 }

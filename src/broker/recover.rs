@@ -60,7 +60,9 @@ impl Broker {
         }
         let is_newest = |(record, ..): &Found| newest.get(&record.client) == Some(&record.session);
         let older = sessions.extract_if(.., |found| !is_newest(found));
-        older.for_each(|(record, ..)| self.append_end(record.session));
+        for (record, ..) in older {
+            self.append_end(record.session);
+        }
     }
 
     fn recover_session(
@@ -88,6 +90,10 @@ impl Broker {
         });
         let at = now.moment.plus_ms(ends_wall_ms.saturating_sub(now.wall_ms));
         self.later.add(at, Due::SessionEnds { seat: Arc::clone(&seat) });
+        if ends_wall_ms <= now.wall_ms {
+            // Nobody comes back to a session whose time was over before this start.
+            self.directory.remove(&seat);
+        }
         seat
     }
 }
@@ -167,6 +173,18 @@ mod tests {
     }
 
     #[test]
+    fn nobody_comes_back_to_a_session_that_was_over_before_the_start() {
+        let broker = broker(vec![session(4, 1), Record::Leave { session: SessionId(4), ends_wall_ms: Some(5) }]);
+        broker.recover(now(2_000));
+        let address = Address { core: 0, slot: 1, generation: 1 };
+        let client = &ClientId::new("client4");
+        let wish = Wish { client, owner: None, clean_start: false, durable: true, room: Room::Needed };
+        let claim = broker.directory.claim(wish, address);
+        assert!(matches!(claim, Claim::Fresh(_)), "{claim:?}");
+        assert_eq!(ended(&broker, 2_000), [SessionId(4)]);
+    }
+
+    #[test]
     fn sessions_end_when_they_were_to_end_and_the_connected_ones_as_if_they_left_now() {
         let left = |number, at| Record::Leave { session: SessionId(number), ends_wall_ms: at };
         let records = vec![session(1, 10), left(1, Some(1_003_000)), session(2, 10), session(3, u32::MAX)];
@@ -219,6 +237,22 @@ mod tests {
         assert!(matches!(claim, Claim::Resumed(seat) if seat.session == SessionId(7)));
         let left: Vec<_> = broker.store.recover().sessions.iter().map(|(record, ..)| record.session).collect();
         assert_eq!(left, [SessionId(7)]);
+    }
+
+    #[test]
+    fn mqtt_3_1_2_4_of_a_session_that_a_clean_start_had_replaced_nothing_is_left() {
+        let opens = |number| {
+            let client = ClientId::new("c");
+            Record::Open(SessionRecord { session: SessionId(number), client, owner: None, expiry_s: u32::MAX })
+        };
+        let options =
+            Options { qos: QoS::AtLeastOnce, no_local: false, retain_as_published: false, subscription_id: None };
+        let subscription = SavedSubscription { filter: Arc::from("a"), options };
+        let broker = broker(vec![opens(1), Record::Subscribe(SessionId(1), subscription), opens(2)]);
+        assert_eq!(broker.recover(now(0)), 1);
+        assert_eq!((broker.directory.len(), broker.index.subscriptions()), (1, 0));
+        let kept = broker.store.recover().sessions;
+        assert!(matches!(&kept[..], [(record, ..)] if record.session == SessionId(2)), "{kept:?}");
     }
 
     #[test]

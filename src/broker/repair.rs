@@ -5,9 +5,6 @@
 //! whose subscriptions nobody could be asked for, and ends that were refused.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
-use parking_lot::Mutex;
 
 use super::Broker;
 use super::index::Interest;
@@ -15,6 +12,7 @@ use super::seat::Seat;
 use crate::identity::{SessionId, Ticket};
 use crate::session::Saved;
 use crate::store::Record;
+use crate::sync::{AtomicBool, Mutex, Ordering};
 use crate::topic::filter::TopicFilter;
 
 /// What is tried at once: while the store takes nothing, all of it is in vain.
@@ -103,12 +101,13 @@ impl Broker {
         self.ask(Repair::End(seat));
     }
 
-    /// Records that a session has ended, and again if the store refuses.
-    pub fn append_end(&self, session: SessionId) {
+    /// Records that a session has ended, and again if the store refuses. Says when that is durable.
+    pub fn append_end(&self, session: SessionId) -> Ticket {
         let ticket = self.store.append(vec![Record::End(session)]);
         if ticket > self.store.durable() || self.store.failed(ticket) {
             self.repairs.add(Repair::Ended(session, ticket));
         }
+        ticket
     }
 
     /// The store has refused to make or end subscriptions with these filters, or nobody will learn whether it did. Called before the
@@ -135,7 +134,9 @@ impl Broker {
                 Repair::Ended(_, ticket) if ticket > self.store.durable() => self.repairs.add(repair),
                 Repair::Ended(_, ticket) if !self.store.failed(ticket) => {}
                 _ if tries.next().is_none() => self.repairs.add(repair),
-                Repair::Ended(session, _) => self.append_end(session),
+                Repair::Ended(session, _) => {
+                    self.append_end(session);
+                }
                 Repair::Compare(..) | Repair::End(_) => self.ask(repair),
             }
         }

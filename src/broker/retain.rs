@@ -5,14 +5,13 @@
 
 use std::hash::BuildHasher;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use foldhash::fast::RandomState;
-use parking_lot::{Mutex, RwLock};
 
 use crate::clock::Now;
 use crate::message::Message;
 use crate::session::RESERVED;
+use crate::sync::{AtomicBool, AtomicUsize, Mutex, Ordering, RwLock};
 use crate::topic::names::NameTree;
 
 const SHARDS: usize = 16;

@@ -1,9 +1,9 @@
 //! Where a session sits now.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::identity::{ClientId, Origin, SessionId};
+use crate::sync::{AtomicU64, Ordering};
 
 /// Cores there can be at all: an address has six bits for its core.
 pub const CORES_MAX: usize = 64;

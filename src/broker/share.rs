@@ -1,12 +1,12 @@
 //! Shared Subscriptions: of all members of a group, one gets the message.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::index::Interest;
 use super::subscribers::{Member, Roster};
 use crate::identity::SessionId;
 use crate::mqtt::QoS;
+use crate::sync::{AtomicU32, Ordering};
 
 /// Members looked at in turn for one message. Who is not connected is durable, so in a larger group where nobody of so many
 /// is connected, nor whoever was connected last, the message waits for one of them.

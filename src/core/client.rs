@@ -122,8 +122,8 @@ pub(super) enum WaitsFor {
     Client,
     /// Its credentials being checked.
     Identity,
-    /// Its predecessor to leave the seat.
-    Seat(Claim),
+    /// Its predecessor to leave the seat. The ticket is that of the end of a session which a Clean Start has replaced.
+    Seat(Claim, Ticket),
     /// Its saved session to be read. The ticket is that of the record which says that its client is back.
     Saved(ClientId, Arc<Seat>, Ticket),
     /// Its new session record to be durable.

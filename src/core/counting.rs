@@ -85,16 +85,15 @@ impl Core {
     }
 }
 
-impl From<DropReason> for Dropped {
-    fn from(reason: DropReason) -> Self {
-        match reason {
-            DropReason::Expired => Dropped::Expired,
-            DropReason::TooLarge => Dropped::TooLarge,
-            DropReason::SlowConsumer => Dropped::SlowConsumer,
-            DropReason::QueueFull => Dropped::QueueFull,
-            DropReason::NotAuthorized => Dropped::NotAuthorized,
-            DropReason::PublishNotAuthorized => Dropped::PublishNotAuthorized,
-            DropReason::SessionEnded => Dropped::SessionEnded,
-        }
+/// What a session's reason is called on the metrics page.
+pub(super) fn counted_as(reason: DropReason) -> Dropped {
+    match reason {
+        DropReason::Expired => Dropped::Expired,
+        DropReason::TooLarge => Dropped::TooLarge,
+        DropReason::SlowConsumer => Dropped::SlowConsumer,
+        DropReason::QueueFull => Dropped::QueueFull,
+        DropReason::NotAuthorized => Dropped::NotAuthorized,
+        DropReason::PublishNotAuthorized => Dropped::PublishNotAuthorized,
+        DropReason::SessionEnded => Dropped::SessionEnded,
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::client::{Client, Pending, Stage};
+use super::counting::counted_as;
 use super::{Core, Mail};
 use crate::broker::index::Interest;
 use crate::broker::retain::Budget;
@@ -31,7 +32,7 @@ impl Core {
                 Effect::Unsubscribe { packet_id, filters } => self.unsubscribe(slot, packet_id, filters),
                 Effect::ReadQueue { after, max } => self.read_queue(slot, after, max),
                 Effect::Reauthenticate(auth) => self.reauthenticate(slot, auth),
-                Effect::Dropped(reason) => self.count_dropped(reason.into(), 1),
+                Effect::Dropped(reason) => self.count_dropped(counted_as(reason), 1),
             }
         }
     }

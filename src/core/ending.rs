@@ -8,7 +8,7 @@ use super::{Core, Mail};
 use crate::broker::later::{Due, Owned};
 use crate::broker::seat::{Address, Seat};
 use crate::clock::Moment;
-use crate::identity::{Identity, Origin};
+use crate::identity::{Identity, Origin, Ticket};
 use crate::message::{Message, Parts};
 use crate::metrics::{Closed, Dropped, Metric};
 use crate::mqtt::{Outgoing, ReasonCode, Will, outgoing};
@@ -99,7 +99,7 @@ impl Core {
     }
 
     /// What becomes of the session, its will and its seat.
-    pub(super) fn part(&mut self, parting: Parting) {
+    pub(super) fn part(&mut self, parting: Parting) -> Ticket {
         let Parting { seat, address, owner, farewell, may_publish_will, doubtful } = parting;
         let (seat, broker) = (&seat, Arc::clone(&self.shared.broker));
         let lives = farewell.session_expiry_s > 0 && seat.is_durable();
@@ -120,15 +120,15 @@ impl Core {
             // Before the seat is free: whoever takes it calls off what was planned, and cannot do so too early.
             self.plan_ending(seat, will.map(|will| (owner, will)), ends);
             broker.directory.leave(seat, address, true);
+            Ticket::NONE
         } else {
             broker.forget_subscriptions(seat, farewell.subscriptions.iter().map(|filter| &**filter));
-            if seat.is_durable() {
-                broker.append_end(seat.session);
-            }
+            let ended = if seat.is_durable() { broker.append_end(seat.session) } else { Ticket::NONE };
             broker.directory.leave(seat, address, false);
             if let Some(will) = will {
                 self.publish_will(will, seat.origin);
             }
+            ended
         }
     }
 
@@ -169,7 +169,7 @@ impl Core {
     pub(super) fn drop_session(&mut self, seat: &Arc<Seat>) {
         let broker = Arc::clone(&self.shared.broker);
         if let Some(will) = broker.later.ended(seat.session) {
-            self.publish_delayed(will, seat, Vec::new());
+            self.publish_delayed(will, seat);
         }
         broker.end_session(Arc::clone(seat));
     }
@@ -194,20 +194,18 @@ impl Core {
     fn handle_due(&mut self, due: Due) {
         match due {
             Due::Will { seat, owner, will } => {
-                let gone = if seat.is_durable() { vec![Record::NoWill(seat.session)] } else { Vec::new() };
-                self.publish_delayed((owner, will), &seat, gone);
+                self.publish_delayed((owner, will), &seat);
             }
-            // A client that is just coming back has the seat, or finds it closed and begins anew.
             Due::SessionEnds { seat } => {
-                if seat.retire() {
-                    self.drop_session(&seat);
-                }
+                self.drop_session(&seat);
             }
         }
     }
 
-    /// A will whose client is long gone: what counts is what its user may do now, not what he was allowed then.
-    fn publish_delayed(&mut self, (owner, will): Owned, seat: &Seat, records: Vec<Record>) {
+    /// A will that was put down for later goes out, and is not put down any more: both or nothing. Its client is long gone: what
+    /// counts is what its user may do now, not what he was allowed then.
+    fn publish_delayed(&mut self, (owner, will): Owned, seat: &Seat) {
+        let records = if seat.is_durable() { vec![Record::NoWill(seat.session)] } else { Vec::new() };
         let may = self.shared.auth.as_ref().map(|auth| {
             // As for those that are connected: rules for anonymous clients know no Client Identifier.
             let client = owner.as_ref().map_or("", |_| seat.client.as_str());
@@ -239,11 +237,16 @@ impl Core {
         self.publish_alone(Message::new(parts, self.now), records);
     }
 
-    /// A claimant wants the Client Identifier of one of ours.
-    pub(super) fn take_over(&mut self, at: Address, clean_start: bool) {
-        if self.clients.at(at).is_some() {
-            self.end(at.slot, Ending::TakenOver { clean_start });
-        }
+    /// A claimant wants the Client Identifier of one of ours. Says when the end of a saved session is durable, if a Clean Start has
+    /// ended it: the claimant is to hear of nothing before that.
+    pub(super) fn take_over(&mut self, at: Address, clean_start: bool) -> Ticket {
+        let Some(client) = self.clients.at(at) else { return Ticket::NONE };
+        let is_open = matches!(client.stage, Stage::Open(_));
+        let saved = client.seat.as_ref().filter(|seat| is_open && clean_start && seat.is_durable());
+        let saved = saved.map(|seat| seat.session);
+        self.end(at.slot, Ending::TakenOver { clean_start });
+        // Said once more for its ticket.
+        saved.map_or(Ticket::NONE, |session| self.shared.broker.append(vec![Record::End(session)]))
     }
 
     /// Gives back a seat that was taken while entering. A session that was to be resumed waits on for its client.

@@ -43,7 +43,7 @@ impl Core {
             Ok(Step::Wait) => self.wait_for(slot, WaitsFor::Client),
             Ok(Step::Authenticate(credentials)) => self.authenticate(slot, credentials),
             Ok(Step::Challenge { method, data }) => self.challenge(slot, &method, data.as_deref()),
-            Ok(Step::Claim(claim)) => self.claim(slot, claim, Room::Needed),
+            Ok(Step::Claim(claim)) => self.claim(slot, claim, Room::Needed, Ticket::NONE),
             Err(refused) => self.turn_away(slot, refused),
         }
     }
@@ -84,23 +84,27 @@ impl Core {
         });
     }
 
-    /// Takes the seat of a Client Identifier, or makes whoever sits there leave first.
-    fn claim(&mut self, slot: u32, claim: Claim, room: Room) {
+    /// Takes the seat of a Client Identifier, or makes whoever sits there leave first. `ended`: the end of a session that the client
+    /// is to hear of only once it is durable.
+    fn claim(&mut self, slot: u32, claim: Claim, room: Room, ended: Ticket) {
         let Some(address) = self.clients.address(slot) else { return };
         let broker = Arc::clone(&self.shared.broker);
         let client = claim.client.clone().unwrap_or_else(|| broker.directory.assign());
         let (owner, clean_start, durable) = (claim.owner.as_ref(), claim.clean_start, claim.session_expiry_s > 0);
         match broker.directory.claim(Wish { client: &client, owner, clean_start, durable, room }, address) {
-            Seating::Fresh(seat) => self.begin(slot, seat, &claim),
+            Seating::Fresh(seat) => self.begin(slot, seat, &claim, ended),
             Seating::Replaced { old, fresh } => {
                 self.drop_session(&old);
-                self.begin(slot, fresh, &claim);
+                // Its end waits for its subscriptions to be read; that its time is over need not.
+                let over = Record::Leave { session: old.session, ends_wall_ms: Some(self.now.wall_ms) };
+                let ended = broker.append(vec![over]);
+                self.begin(slot, fresh, &claim, ended);
             }
             Seating::Resumed(seat) => self.load(slot, address, client, seat, &claim),
             Seating::Busy { at, seat } => {
                 self.stage(at.core, Mail::TakeOver { at, seat, clean_start, claimant: address });
                 let claim = Claim { client: Some(client), ..claim };
-                self.wait_for(slot, WaitsFor::Seat(claim));
+                self.wait_for(slot, WaitsFor::Seat(claim, ended));
             }
             Seating::NotYours => self.refuse(slot, ReasonCode::NotAuthorized, None),
             // 3.1.1 has no word for it but that the server is unavailable, return code 3.
@@ -109,9 +113,9 @@ impl Core {
     }
 
     /// A new session: recorded first if it is to outlive its connection.
-    fn begin(&mut self, slot: u32, seat: Arc<Seat>, claim: &Claim) {
+    fn begin(&mut self, slot: u32, seat: Arc<Seat>, claim: &Claim, ended: Ticket) {
         let durable = seat.is_durable();
-        let ticket = if durable { self.record_open(&seat, claim) } else { Ticket::NONE };
+        let ticket = if durable { self.record_open(&seat, claim) } else { ended };
         let claimed = Claimed { client: seat.client.clone(), origin: seat.origin, durable, saved: None };
         self.sit(slot, seat, claim);
         if ticket <= self.shared.broker.store.durable() {
@@ -165,10 +169,11 @@ impl Core {
     }
 
     /// The predecessor has left: claims again.
-    pub(super) fn vacated(&mut self, slot: u32) {
+    pub(super) fn vacated(&mut self, slot: u32, ended: Ticket) {
         let Some(Client { stage: Stage::Entering(entering), .. }) = self.clients.get_mut(slot) else { return };
-        if let WaitsFor::Seat(claim) = std::mem::replace(&mut entering.waits_for, WaitsFor::Client) {
-            self.claim(slot, claim, Room::Promised);
+        match std::mem::replace(&mut entering.waits_for, WaitsFor::Client) {
+            WaitsFor::Seat(claim, before) => self.claim(slot, claim, Room::Promised, ended.max(before)),
+            other => entering.waits_for = other,
         }
     }
 

@@ -1,9 +1,6 @@
 //! Mail for a core: from other cores, the store and tokio.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-
-use parking_lot::Mutex;
 
 use crate::access::Permissions;
 use crate::broker::plan::Target;
@@ -12,6 +9,7 @@ use crate::identity::{Identity, Ticket};
 use crate::message::Message;
 use crate::mqtt::ReasonCode;
 use crate::session::{Page, Saved};
+use crate::sync::{AtomicBool, AtomicUsize, Mutex, Ordering};
 use crate::wake::Wake;
 
 /// One letter.
@@ -41,6 +39,8 @@ pub enum Mail {
     Vacated {
         /// Who waited.
         claimant: Address,
+        /// The record with which the session there ended, if it did: whoever begins anew says so only once that is durable.
+        ended: Ticket,
     },
     /// Credentials were checked.
     Identity {

@@ -39,7 +39,8 @@ impl Core {
     /// Leaves the seat, at once or once `held` is delivered.
     pub(super) fn leave(&mut self, parting: Parting, held: VecDeque<Held>) {
         if held.is_empty() {
-            return self.part(parting);
+            self.part(parting);
+            return;
         }
         self.leaving.push(Leaving { parting, held, claimants: Vec::new() });
     }
@@ -72,9 +73,9 @@ impl Core {
         let mut drained = Vec::new();
         drained.extend(self.leaving.extract_if(.., |leaving| leaving.held.is_empty()));
         for Leaving { parting, claimants, .. } in drained {
-            self.part(parting);
+            let ended = self.part(parting);
             for claimant in claimants {
-                self.stage(claimant.core, Mail::Vacated { claimant });
+                self.stage(claimant.core, Mail::Vacated { claimant, ended });
             }
         }
     }

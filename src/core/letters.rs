@@ -17,16 +17,16 @@ impl Core {
         match letter {
             Mail::Deliver { message, ticket, targets } => self.deliver(&message, ticket, &targets),
             Mail::TakeOver { at, seat, clean_start, claimant } => {
-                self.take_over(at, clean_start);
+                let ended = self.take_over(at, clean_start);
                 if !self.waits_for_leaving(&seat, claimant) {
                     // Whoever sat there has left, unless a panic came in between.
                     seat.release(at);
-                    self.stage(claimant.core, Mail::Vacated { claimant });
+                    self.stage(claimant.core, Mail::Vacated { claimant, ended });
                 }
             }
-            Mail::Vacated { claimant } => {
+            Mail::Vacated { claimant, ended } => {
                 if self.clients.at(claimant).is_some() {
-                    self.vacated(claimant.slot);
+                    self.vacated(claimant.slot, ended);
                 }
             }
             Mail::Identity { at, answer } => {

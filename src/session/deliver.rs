@@ -191,10 +191,19 @@ impl Session {
         }
     }
 
-    /// The identifier of a QoS 2 message is saved: its first PUBLISH.
-    pub(super) fn transmit_saved(&mut self, id: PacketId, now: Now, desk: &mut Desk<'_>) {
-        if self.inflight.exchange(id).is_some_and(|exchange| exchange.progress == Progress::Saving) {
-            self.transmit_exchange(id, false, now, desk);
+    /// The identifier of a QoS 2 message is saved: its first PUBLISH, unless it has expired meanwhile [MQTT-3.3.2-5].
+    pub(super) fn transmit_saved(&mut self, id: PacketId, turn: Turn<'_>, desk: &mut Desk<'_>) {
+        let saving = |exchange: &&mut Exchange| exchange.progress == Progress::Saving;
+        let Some(exchange) = self.inflight.exchange(id).filter(saving) else { return };
+        if exchange.message.as_ref().is_some_and(|message| message.life_left_s(turn.now).is_none()) {
+            desk.effects.push(Effect::Dropped(DropReason::Expired));
+            self.finish(id, desk);
+        } else {
+            self.transmit_exchange(id, false, turn.now, desk);
+        }
+        if self.inflight.exchange(id).is_none() {
+            // It was dropped: what waits behind it has its place.
+            self.pump(turn, desk);
         }
     }
 

@@ -188,6 +188,9 @@ pub enum Owed {
     },
     /// PUBCOMP for an incoming QoS 2 exchange whose end is saved.
     Completed(PacketId),
+    /// PUBCOMP for a PUBREL that has nothing to release. In its turn, like any other: the client may have said PUBREL twice, and uses
+    /// the identifier again as soon as it has an answer, so the end of the exchange must be saved by then.
+    NothingToRelease(PacketId),
     /// First PUBLISH of a QoS 2 message whose identifier is saved.
     Transmit(PacketId),
     /// PUBREL for an outgoing exchange whose PUBREC is saved.

@@ -227,7 +227,12 @@ impl Session {
             Owed::Completed(packet_id) => {
                 self.put(&Outgoing::PubComp { packet_id, reason: ReasonCode::Success }, desk);
             }
-            Owed::Transmit(packet_id) => self.transmit_saved(packet_id, now, desk),
+            Owed::NothingToRelease(packet_id) => {
+                // 3.1.1 has no way to say so: PUBCOMP all the same.
+                let reason = ReasonCode::PacketIdentifierNotFound;
+                self.put(&Outgoing::PubComp { packet_id, reason }, desk);
+            }
+            Owed::Transmit(packet_id) => self.transmit_saved(packet_id, Turn { may, now }, desk),
             Owed::Release(packet_id) => self.release_saved(packet_id, desk),
             Owed::Finish(packet_id) => {
                 self.finish_saved(packet_id);

@@ -207,9 +207,7 @@ impl Session {
     pub(super) fn handle_pubrel(&mut self, ack: Ack, desk: &mut Desk<'_>) {
         let packet_id = ack.packet_id;
         if !self.release(packet_id) {
-            // 3.1.1 has no way to say that there was nothing to release: PUBCOMP all the same.
-            let packet = Outgoing::PubComp { packet_id, reason: ReasonCode::PacketIdentifierNotFound };
-            return self.put(&packet, desk);
+            return desk.effects.push(Effect::Owe(Owed::NothingToRelease(packet_id)));
         }
         let owed = Owed::Completed(packet_id);
         desk.effects.push(if self.durable {

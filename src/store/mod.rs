@@ -6,7 +6,7 @@
 //! *Architecture invariant:* the store knows records, not MQTT: it never decides who gets a message, and never learns who
 //! waits for it (it rings a bell it was given).
 //!
-//! Start with [`Store`] and [`Record`]; `memory.rs` shows what each record means.
+//! Start with [`Store`] and [`Record`]; `memory` shows what each record means.
 
 pub mod memory;
 pub mod record;

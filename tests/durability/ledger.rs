@@ -35,6 +35,8 @@ pub struct Report {
     pub doubled: usize,
     pub phantoms: usize,
     pub disordered: usize,
+    /// Delayed wills whose client was seen to be lost.
+    pub wills: usize,
     /// What else was wrong, and examples of the above.
     pub wrong: Vec<String>,
 }
@@ -51,7 +53,7 @@ impl Report {
             "run": self.run, "program": self.program, "seed": self.seed, "cycles": self.cycles,
             "published": self.published, "acknowledged": self.acknowledged, "refused": self.refused,
             "delivered": self.delivered, "repeated": self.repeated, "lost": self.lost, "doubled": self.doubled,
-            "phantoms": self.phantoms, "disordered": self.disordered, "wrong": self.wrong,
+            "phantoms": self.phantoms, "disordered": self.disordered, "wills": self.wills, "wrong": self.wrong,
         })
         .to_string()
     }

@@ -1,7 +1,7 @@
 //! One connection of a client that expects its broker to die at any moment.
 
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use super::support::build::{self, Connect, PUBREC, PUBREL, Publication};
@@ -42,6 +42,15 @@ impl Link {
 
     pub fn send(&mut self, bytes: &[u8]) -> Result<(), Gone> {
         self.stream.write_all(bytes).map_err(|_| Gone)
+    }
+
+    /// Says `last` and that nothing follows, and waits until the other side has closed.
+    pub fn hang_up(mut self, last: &[u8]) -> Result<(), Gone> {
+        self.send(last)?;
+        self.stream.shutdown(Shutdown::Write).map_err(|_| Gone)?;
+        self.stream.set_read_timeout(Some(ANSWER)).map_err(|_| Gone)?;
+        let mut rest = Vec::new();
+        self.stream.read_to_end(&mut rest).map(drop).map_err(|_| Gone)
     }
 
     pub fn publish(&mut self, publication: &Publication) -> Result<(), Gone> {

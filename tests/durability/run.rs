@@ -14,6 +14,7 @@ use super::disk::{Disk, restore};
 use super::keepers::{Changer, PLACES, Retained, Retainer, Subscribed};
 use super::ledger::{Ledger, Promise, Report};
 use super::link::{ANSWER, Link};
+use super::mourners::{self, Fates, Heard, Listener, Mourner};
 use super::process::{Ended, Place, Program, Running};
 use super::publisher::Publisher;
 use super::subscriber::{MANNERS, Subscriber};
@@ -34,6 +35,7 @@ const QUIET: Duration = Duration::from_millis(400);
 const PUBLISHERS: usize = 4;
 const CHANGERS: usize = 2;
 const RETAINERS: usize = 2;
+const MOURNERS: usize = 3;
 
 /// How a life of the broker ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,6 +87,8 @@ pub struct Traffic {
     threads: Vec<JoinHandle<()>>,
     changers: Vec<(Subscribed, Arc<std::sync::Mutex<BTreeSet<usize>>>)>,
     retainers: Vec<Retained>,
+    mourners: Vec<Fates>,
+    heard: Heard,
     subscribers: usize,
 }
 
@@ -94,8 +98,8 @@ impl Traffic {
         let world = Arc::new(World::new(promise.loss.is_some()));
         world.moved(Some(running.addr("mqtt")));
         let ledger = Ledger { publishers: Vec::new(), subscribers: Vec::new(), crashes: Vec::new() };
-        let mut traffic =
-            Self { world, ledger, threads: Vec::new(), changers: Vec::new(), retainers: Vec::new(), subscribers: 0 };
+        let (threads, changers, retainers, mourners, heard) = Default::default();
+        let mut traffic = Self { world, ledger, threads, changers, retainers, mourners, heard, subscribers: 0 };
         for (name, manner) in MANNERS.into_iter().enumerate() {
             let subscriber = Subscriber::new(name, manner, seed);
             traffic.ledger.subscribers.push((manner, subscriber.log()));
@@ -122,6 +126,19 @@ impl Traffic {
         traffic
     }
 
+    /// Clients that leave delayed wills, too: where the clock is let alone and no append is refused.
+    pub fn mourn(&mut self, seed: u64) {
+        let listener = Listener::new();
+        self.heard = listener.heard();
+        self.spawn(move |world| listener.run(world));
+        self.subscribers += 1;
+        for name in 0..MOURNERS {
+            let mourner = Mourner::new(name, seed, Arc::clone(&self.heard));
+            self.mourners.push(mourner.log());
+            self.spawn(move |world| mourner.run(world));
+        }
+    }
+
     fn spawn(&mut self, run: impl FnOnce(&World) + Send + 'static) {
         let world = Arc::clone(&self.world);
         self.threads.push(std::thread::spawn(move || run(&world)));
@@ -142,7 +159,7 @@ impl Traffic {
     pub fn end(mut self, running: Option<&mut Running>, promise: Promise, report: &mut Report) {
         self.world.settle();
         if let Some(running) = running {
-            let everybody = self.subscribers + PUBLISHERS + CHANGERS + RETAINERS;
+            let everybody = self.subscribers + PUBLISHERS + CHANGERS + RETAINERS + self.mourners.len();
             if !self.reaches(everybody, DRAIN) {
                 let settled = self.world.settled();
                 self.world.wrong(format!("only {settled} of {everybody} clients got their answers"));
@@ -163,6 +180,7 @@ impl Traffic {
                 self.world.wrong("a client has panicked".into());
             }
         }
+        report.wills += mourners::judge(&self.mourners, &self.heard, &self.world);
         report.wrong.extend(self.world.wrongs());
         self.ledger.judge(promise, report);
     }
@@ -249,6 +267,10 @@ pub fn run(plan: Plan) -> Report {
     let mut life =
         Life { running: place.start().unwrap_or_else(|ended| panic!("it does not start: {ended:?}")), armed: None };
     let mut traffic = Traffic::begin(seed, &life.running, plan.rest_ms, plan.promise);
+    let mourns = plan.promise.loss.is_none() && matches!(plan.program, Program::Herald("sync" | "os"));
+    if mourns {
+        traffic.mourn(seed);
+    }
     let mut reached = BTreeSet::new();
     for cycle in 0..plan.cycles {
         let (shortest, longest) = plan.life_ms;
@@ -286,6 +308,9 @@ pub fn run(plan: Plan) -> Report {
         report.wrong.push(format!("only {reached:?} of {all:?} were reached"));
     }
     traffic.end(Some(&mut life.running), plan.promise, &mut report);
+    if mourns && report.wills == 0 {
+        report.wrong.push("no delayed will was owed".into());
+    }
     println!("{}", report.line());
     report
 }

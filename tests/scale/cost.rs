@@ -119,12 +119,16 @@ fn share_groups(count: usize) {
 }
 
 /// Sessions whose clients have gone, each with a will that waits and a subscription.
+/// Of clients that go at once.
+const KEEP_ALIVE_S: u16 = 10;
+
 fn wills(count: usize) {
     let broker = roomy(count);
     let before = before(&broker);
     let connect = |n: usize| {
         let will = Will::new(format!("device/{n}/gone"), "0123456789abcdef").delay_s(100_000);
-        Connect::new(V5, format!("device-{n}")).kept_s(200_000).will(will)
+        // What is down for a client that has gone is forgotten after one and a half Keep Alives.
+        Connect::new(V5, format!("device-{n}")).kept_s(200_000).will(will).keep_alive_s(KEEP_ALIVE_S)
     };
     for n in 0..count {
         let mut client = Crowd::enter(broker.addr("mqtt"), &connect(n));
@@ -140,7 +144,7 @@ fn wills(count: usize) {
     }
     assert_eq!(broker.metric("heraldmq_sessions"), count as f64);
     for n in 0..count {
-        let connect = Connect::new(V5, format!("device-{n}"));
+        let connect = Connect::new(V5, format!("device-{n}")).keep_alive_s(KEEP_ALIVE_S);
         Crowd::enter(broker.addr("mqtt"), &connect).vanish();
     }
     comes_back(&broker, before, peak);

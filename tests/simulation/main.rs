@@ -12,7 +12,10 @@ mod support;
 
 mod chance;
 mod client;
+mod kinds;
+mod lapses;
 mod oracle;
+mod subscriptions;
 mod world;
 
 use world::{Faults, World};
@@ -21,7 +24,7 @@ use world::{Faults, World};
 fn each_seed(base: u64, seeds: u64, faults: Faults) {
     let wanted = std::env::var("SIMULATION_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(seeds);
     let only: Option<u64> = std::env::var("SIMULATION_SEED").ok().and_then(|text| text.parse().ok());
-    let (mut bytes, mut deliveries) = (0, 0);
+    let (mut bytes, mut deliveries, mut undone) = (0, 0, 0);
     for seed in only.map_or(base..base + wanted, |seed| seed..seed + 1) {
         println!("seed {seed}, {faults:?}");
         let mut world = World::new(seed, faults);
@@ -29,10 +32,12 @@ fn each_seed(base: u64, seeds: u64, faults: Faults) {
         world.settle();
         world.judge();
         bytes += world.bytes;
+        undone += world.undone;
         deliveries += world.deliveries();
     }
     println!("{bytes} bytes, {deliveries} deliveries");
     assert!(bytes > 0 && deliveries > 0, "a simulation without a wire proves nothing");
+    assert!(undone > 0 || !faults.crashes || only.is_some(), "a crash that takes nothing proves nothing");
 }
 
 #[test]
@@ -53,4 +58,14 @@ fn they_hold_when_the_process_dies_and_the_disk_kept_what_was_committed() {
 #[test]
 fn they_hold_when_the_store_refuses_an_append_now_and_then() {
     each_seed(4_000, 40, Faults { breaks: true, refusals: true, ..Faults::default() });
+}
+
+#[test]
+fn they_hold_when_time_passes_and_messages_sessions_and_wills_come_due() {
+    each_seed(5_000, 60, Faults { breaks: true, lapses: true, ..Faults::default() });
+}
+
+#[test]
+fn they_hold_when_time_passes_and_the_process_dies() {
+    each_seed(6_000, 60, Faults { breaks: true, crashes: true, lapses: true, ..Faults::default() });
 }

@@ -22,9 +22,9 @@ use heraldmq::threshold::Rules;
 use heraldmq::wake::Wake;
 
 use crate::chance::Chance;
-use crate::client::{Client, Kind, State};
-use crate::oracle;
-use crate::support::wire::Version;
+use crate::client::{Client, Kind, LASTING_S, State};
+use crate::kinds::{kinds, late};
+use crate::{lapses, oracle, subscriptions};
 
 const CORES: usize = 3;
 /// Bytes a wire holds: small, so that writers meet full buffers.
@@ -39,11 +39,15 @@ pub struct Faults {
     pub crashes: bool,
     /// The store refuses an append.
     pub refusals: bool,
+    /// The clock jumps by seconds.
+    pub lapses: bool,
 }
 
 /// A connection, from the kernel's side.
 struct Line {
     client: usize,
+    /// Which of the client's connections.
+    connection: u64,
     core: usize,
     slot: u32,
     far: Pipe,
@@ -59,43 +63,22 @@ struct Line {
 pub struct World {
     chance: Chance,
     faults: Faults,
-    now_ms: u64,
+    pub now_ms: u64,
     step: u64,
-    store: Arc<Memory>,
+    pub store: Arc<Memory>,
     board: Arc<Board>,
-    shared: Arc<Shared>,
+    pub shared: Arc<Shared>,
+    /// When the first core, which looks after what comes due, has had its last turn.
+    pub looked_ms: u64,
     cores: Vec<Core>,
     door: Arc<Door>,
     lines: Vec<Line>,
     pub clients: Vec<Client>,
     pub bytes: u64,
     pub crashed: bool,
+    /// Appends that were gone after a crash.
+    pub undone: u64,
     pub refused: bool,
-}
-
-fn kinds(chance: &mut Chance) -> Vec<Kind> {
-    let topics: Vec<String> = (0..3).map(|n| format!("t/{n}")).collect();
-    let kind = |n: usize, chance: &mut Chance| {
-        let name = format!("c{n}");
-        let version = if chance.once_in(3) { Version::V3 } else { Version::V5 };
-        let filters = match n {
-            0 => vec![("t/#".to_owned(), 2), ("w/#".to_owned(), 1)],
-            1 => vec![("t/0".to_owned(), 1), ("t/+".to_owned(), 2)],
-            _ => {
-                let mut filters = Vec::new();
-                for topic in &topics {
-                    if chance.once_in(2) {
-                        filters.push((topic.clone(), chance.below(3) as u8));
-                    }
-                }
-                filters
-            }
-        };
-        let receive_maximum = 1 + chance.below(6) as u16;
-        let (durable, retained) = (n < 3 || chance.once_in(2), format!("r/{name}"));
-        Kind { name, version, durable, receive_maximum, filters, topics: topics.clone(), retained, will: n > 1 }
-    };
-    (0..6).map(|n| kind(n, chance)).collect()
 }
 
 fn shared(store: &Arc<Memory>, board: &Arc<Board>, now: Now) -> Arc<Shared> {
@@ -133,12 +116,14 @@ impl World {
             store,
             board,
             shared,
+            looked_ms: 1,
             cores,
             door,
             lines: Vec::new(),
             clients,
             bytes: 0,
             crashed: false,
+            undone: 0,
             refused: false,
         }
     }
@@ -150,19 +135,25 @@ impl World {
     /// Takes steps by chance.
     pub fn run(&mut self, steps: usize) {
         for _ in 0..steps {
-            self.step += 1;
+            self.begin_step();
             match self.chance.below(100) {
                 0..35 => self.turn(),
                 35..50 => self.client_writes(),
                 50..65 => self.client_reads(),
                 65..75 => self.client_publishes(),
-                75..85 => self.client_answers(),
+                75..84 => self.client_answers(),
+                84 => self.client_wavers(),
                 85..90 => self.commit(),
                 90..94 => self.client_enters(),
                 94..96 => self.now_ms += self.chance.below(50) as u64,
                 _ => self.fault(),
             }
         }
+    }
+
+    fn begin_step(&mut self) {
+        self.step += 1;
+        self.clients.iter_mut().for_each(|client| client.now_ms = self.now_ms);
     }
 
     fn turn(&mut self) {
@@ -186,6 +177,9 @@ impl World {
         self.shared.inboxes[core].take(&mut mail);
         let now = self.now();
         self.cores[core].turn(&ready, &mut mail, now);
+        if core == 0 {
+            self.looked_ms = self.now_ms;
+        }
     }
 
     fn line_of(&self, client: usize) -> Option<usize> {
@@ -247,6 +241,12 @@ impl World {
         if !line.abandoned {
             self.end_of(line.client);
         }
+        let (now_ms, noticed_at) = (self.now_ms, self.store.appended());
+        let client = &mut self.clients[line.client];
+        client.closed_ms = now_ms;
+        if let Some(connection) = client.connections.get_mut(&line.connection) {
+            (connection.noticed_ms, connection.noticed_at) = (Some(now_ms), noticed_at);
+        }
     }
 
     fn end_of(&mut self, client: usize) {
@@ -254,6 +254,13 @@ impl World {
         if let Some(connection) = client.connections.get_mut(&client.connection) {
             connection.said_goodbye = client.state == State::Leaving;
             connection.ended_at = Some(self.step);
+            connection.ended_ms = Some(self.now_ms);
+            client.there_until_ms = match client.kind.kept_s {
+                LASTING_S => u64::MAX,
+                // The broker may have ended it as soon as it was told to.
+                kept_s if client.state == State::Leaving => client.left_ms + u64::from(kept_s) * 1000,
+                kept_s => self.now_ms + u64::from(kept_s) * 1000,
+            };
         }
         client.lost();
     }
@@ -261,6 +268,11 @@ impl World {
     fn client_publishes(&mut self) {
         let client = self.chance.below(self.clients.len());
         self.clients[client].publish(&mut self.chance, self.step);
+    }
+
+    fn client_wavers(&mut self) {
+        let client = self.chance.below(self.clients.len());
+        self.clients[client].waver(self.step);
     }
 
     fn client_answers(&mut self) {
@@ -286,14 +298,29 @@ impl World {
         let (near, far) = pipe(WIRE);
         let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let slot = self.cores[core].admit(Transport::Pipe(near), Layers::Plain, &self.door, peer);
-        self.clients[client].enter();
-        let (readable, writable) = (true, true);
-        self.lines.push(Line { client, core, slot, far, readable, writable, read_closed: false, abandoned: false });
+        self.note_entry(client);
+        let connection = self.clients[client].connection;
+        let (readable, writable, read_closed, abandoned) = (true, true, false, false);
+        self.lines.push(Line { client, connection, core, slot, far, readable, writable, read_closed, abandoned });
+    }
+
+    /// What is sure of its session and of its wills when a client comes.
+    fn note_entry(&mut self, at: usize) {
+        let has_line = self.lines.iter().any(|line| line.client == at);
+        let client = &mut self.clients[at];
+        let over_ms = client.closed_ms + u64::from(client.kind.kept_s) * 1000 + 1;
+        client.surely_gone = !has_line && client.kind.durable() && !client.kind.rival && self.looked_ms >= over_ms;
+        client.clean = client.kind.rival && self.chance.once_in(2);
+        client.entered_ms = self.now_ms;
+        for connection in client.connections.values_mut() {
+            connection.looked_ms.get_or_insert(self.looked_ms);
+        }
+        client.enter();
     }
 
     fn fault(&mut self) {
         let client = self.chance.below(self.clients.len());
-        match self.chance.below(12) {
+        match self.chance.below(14) {
             0..3 if self.faults.breaks => self.vanish(client),
             3..5 if self.faults.breaks && self.clients[client].state == State::Connected => {
                 self.clients[client].leave()
@@ -303,6 +330,7 @@ impl World {
                 self.refused = true;
                 self.store.fail_next();
             }
+            7..10 if self.faults.lapses => self.now_ms += self.chance.below(3000) as u64,
             _ => {}
         }
     }
@@ -325,8 +353,16 @@ impl World {
     fn crash(&mut self) {
         self.crashed = true;
         self.lines.clear();
+        let durable = self.store.durable();
+        self.undone += self.store.appended().0 - durable.0;
         for client in 0..self.clients.len() {
-            self.end_of(client);
+            if self.clients[client].state != State::Away {
+                self.end_of(client);
+            }
+            self.clients[client].closed_ms = self.now_ms;
+            for connection in self.clients[client].connections.values_mut() {
+                connection.forgotten |= connection.noticed_ms.is_none() || connection.noticed_at > durable;
+            }
         }
         self.cores.clear();
         self.store.crash();
@@ -339,7 +375,7 @@ impl World {
     pub fn settle(&mut self) {
         let mut quiet = 0;
         for _ in 0..20_000 {
-            self.step += 1;
+            self.begin_step();
             quiet = if self.calm_step() { 0 } else { quiet + 1 };
             if quiet > 20 {
                 return;
@@ -352,7 +388,10 @@ impl World {
     fn calm_step(&mut self) -> bool {
         let mut busy = false;
         for client in 0..self.clients.len() {
-            if self.clients[client].state == State::Away {
+            let is_up = |client: &Client| client.kind.rival && client.state != State::Away;
+            // Of the rivals one: they would take each other's place for ever.
+            let comes = !self.clients[client].kind.rival || !self.clients.iter().any(is_up);
+            if self.clients[client].state == State::Away && comes {
                 self.enter(client);
                 busy = true;
             }
@@ -387,22 +426,15 @@ impl World {
         (0..CORES).for_each(|core| self.turn_of(core, false));
         assert_eq!(self.board.sum().value(Metric::CaughtPanics), 0, "a panic was caught");
         oracle::judge(self);
+        lapses::judge(self);
+        subscriptions::judge(self);
         let retained = self.late_comer();
         oracle::judge_retained(self, &retained);
     }
 
     /// A newcomer subscribes to everything retained.
     fn late_comer(&mut self) -> Client {
-        let kind = Kind {
-            name: "late".into(),
-            version: Version::V5,
-            durable: false,
-            receive_maximum: 5,
-            filters: vec![("r/#".into(), 1)],
-            topics: Vec::new(),
-            retained: String::new(),
-            will: false,
-        };
+        let kind: Kind = late();
         self.clients.push(Client::new(kind));
         self.settle();
         self.clients.pop().expect("it was pushed")

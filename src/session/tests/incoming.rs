@@ -54,6 +54,9 @@ fn mqtt_4_3_3_11_a_durable_session_saves_the_release_before_pubcomp() {
     bench.durable(Owed::Completed(id(7)));
     assert_eq!(bench.bytes(), [0x70, 2, 0, 7]);
     bench.ack(Packet::PubRel, 7, ReasonCode::Success);
+    let nothing = || Owed::NothingToRelease(id(7));
+    assert_eq!(bench.effects(), [Effect::Owe(nothing())], "not before an end that is still being saved");
+    bench.durable(nothing());
     assert_eq!(bench.bytes(), [0x70, 3, 0, 7, 0x92], "there is nothing to release");
 }
 

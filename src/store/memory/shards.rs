@@ -3,10 +3,8 @@
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher as _, Hash};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use foldhash::fast::RandomState;
-use parking_lot::{Mutex, MutexGuard};
 use smallvec::SmallVec;
 
 use super::kept::Kept;
@@ -14,6 +12,7 @@ use crate::identity::{SessionId, Ticket};
 use crate::message::Message;
 use crate::session::{Page, Saved};
 use crate::store::{Bounds, Lost, Publisher, Record, Recovered, WhenFull};
+use crate::sync::{AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering};
 
 /// Refused appends that are remembered.
 const REFUSED_KEPT: usize = 4096;

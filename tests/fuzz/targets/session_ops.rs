@@ -1,10 +1,11 @@
 //! One session through anything that may happen to it, beside a plain model of its queue in the store and of its client.
 //!
 //! The client answers rightly, wrongly and twice; mail, pages of the queue and durable answers come when they like; the
-//! connection breaks and the session is resumed. Packet Identifiers are unique while they are in use [MQTT-2.2.1-4], the
+//! connection breaks and the session is resumed; the broker dies, and the session is rebuilt from what was durable. Packet Identifiers are unique while they are in use [MQTT-2.2.1-4], the
 //! send quota is never exceeded [MQTT-3.3.4-9], a QoS 2 message is published once [MQTT-4.3.3-10], nothing goes out that
 //! should not, and in the end everything has arrived.
 
+mod application;
 mod exchanges;
 mod queue;
 
@@ -21,8 +22,9 @@ use heraldmq::mqtt::{
     Ack, Out, Packet, PacketId, Peer, ProtocolVersion, PublishView, QoS, ReasonCode, Subscribe, Subscription,
     Unsubscribe, decode,
 };
-use heraldmq::session::{Delivery, Desk, Effect, Ending, Limits, Opening, Owed, Session, Taken};
+use heraldmq::session::{Change, Delivery, Desk, Effect, Ending, Limits, Opening, Owed, Session, Taken};
 
+use self::application::Application;
 use self::exchanges::{Incoming, Outgoing};
 use self::queue::Queue;
 use super::decode::all_of;
@@ -38,6 +40,8 @@ const STEPS_MAX: usize = 400;
 struct Waits {
     owed: Owed,
     refusable: bool,
+    /// Records that have to be durable first.
+    after: u64,
 }
 
 /// The session, and what surrounds it.
@@ -58,6 +62,9 @@ struct World {
     queue: Queue,
     outgoing: Outgoing,
     incoming: Incoming,
+    application: Application,
+    /// The effect before said that a message is dropped.
+    dropped: bool,
 }
 
 /// The first bytes say what kind of client it is, the others what happens.
@@ -112,6 +119,8 @@ impl World {
             queue: Queue::new(1 + input.below(5), input.is_set()),
             outgoing: Outgoing::new(usize::from(receive_maximum.min(limits.inflight_max))),
             incoming: Incoming::new(usize::from(limits.receive_maximum)),
+            application: Application::default(),
+            dropped: false,
             limits,
         }
     }
@@ -132,10 +141,12 @@ impl World {
             11 | 12 => self.publish(input),
             13 => self.release(input),
             14 => self.subscribe(input),
-            _ => match input.below(4) {
+            _ => match input.below(7) {
                 0 => self.connect_again(&Ending::Lost),
                 1 => self.may = if input.is_set() { restricted() } else { Permissions::everything() },
                 2 => self.now = Now { moment: self.now.moment.plus_ms(600), wall_ms: 0 },
+                3 | 4 => self.crash(),
+                5 => self.queue.commit_some(|bound| input.below(bound.min(256))),
                 _ => self.drain(),
             },
         }
@@ -206,6 +217,9 @@ impl World {
     }
 
     fn ack(&mut self, kind: u8, packet_id: PacketId, reason: ReasonCode) {
+        if kind == 5 && reason.is_failure() && self.outgoing.is_unanswered(packet_id) {
+            self.application.refused(packet_id);
+        }
         self.outgoing.answered(kind, packet_id, reason.is_failure());
         let ack = Ack { packet_id, reason };
         self.packet(match kind {
@@ -255,7 +269,8 @@ impl World {
 
     /// What has been owed for longest is durable now.
     fn answer(&mut self) {
-        let Some(Waits { owed, .. }) = self.owed.pop_front() else { return };
+        let Some(Waits { owed, after, .. }) = self.owed.pop_front() else { return };
+        self.queue.commit(after);
         match &owed {
             Owed::Transmit(packet_id) => self.outgoing.may_transmit(*packet_id),
             Owed::Release(packet_id) => self.outgoing.may_release(*packet_id),
@@ -294,7 +309,22 @@ impl World {
         );
         let farewell = std::mem::replace(&mut self.session, nobody).end(how);
         assert_eq!(farewell.session_expiry_s > 0, self.is_durable);
-        farewell.changes.iter().for_each(|change| self.queue.save(change));
+        farewell.changes.into_iter().for_each(|change| self.queue.save(change));
+        self.resume();
+    }
+
+    /// The broker dies, and begins again with what was durable.
+    fn crash(&mut self) {
+        self.look();
+        self.queue.crash();
+        if self.is_durable {
+            self.incoming.assert_kept(&self.queue.saved().received);
+        }
+        self.resume();
+    }
+
+    fn resume(&mut self) {
+        self.out = Out::default();
         self.owed.clear();
         self.seen = 0;
         let saved = self.is_durable.then(|| self.queue.saved());
@@ -310,7 +340,9 @@ impl World {
     fn look(&mut self) {
         for _ in 0..100 {
             for effect in std::mem::take(&mut self.effects) {
+                let dropped = matches!(effect, Effect::Dropped(_));
                 self.perform(effect);
+                self.dropped = dropped;
             }
             self.read();
             if self.effects.is_empty() {
@@ -330,14 +362,23 @@ impl World {
                     self.incoming.published(receipt.packet_id());
                     self.queue.received(receipt.packet_id());
                 }
-                self.owe(Owed::Accepted { receipt, reason: ReasonCode::Success }, true);
+                let after = self.queue.appended();
+                self.owe(Owed::Accepted { receipt, reason: ReasonCode::Success }, true, after);
             }
-            Effect::Owe(owed) => self.owe(owed, false),
+            Effect::Owe(owed) => self.owe(owed, false, 0),
             Effect::Save { change, then } => {
                 assert!(self.is_durable, "{change:?} of a session that is not saved");
+                if let Change::Done { ticket } = change {
+                    if self.dropped {
+                        self.application.dropped(ticket);
+                    }
+                    let done = self.outgoing.is_acknowledged(ticket) || self.dropped;
+                    assert!(done, "{ticket:?} is forgotten before its client is done with it");
+                }
                 self.outgoing.saved(&change);
-                self.queue.save(&change);
-                then.into_iter().for_each(|owed| self.owe(owed, false));
+                self.queue.save(change);
+                let after = self.queue.appended();
+                then.into_iter().for_each(|owed| self.owe(owed, false, after));
             }
             Effect::Subscribe { packet_id, wanted } => {
                 let taken = wanted.iter().map(|wanted| Taken {
@@ -348,11 +389,11 @@ impl World {
                     overtaken: vec![Ticket::NONE],
                 });
                 let owed = self.session.handle_subscribed(packet_id, taken.collect());
-                self.owe(owed, false);
+                self.owe(owed, false, 0);
             }
             Effect::Unsubscribe { packet_id, filters } => {
                 let owed = self.session.handle_unsubscribed(packet_id, filters, vec![ReasonCode::Success]);
-                self.owe(owed, false);
+                self.owe(owed, false, 0);
             }
             Effect::ReadQueue { after, max } => self.queue.ask(after, max),
             Effect::Dropped(_) => {}
@@ -360,8 +401,8 @@ impl World {
         }
     }
 
-    fn owe(&mut self, owed: Owed, refusable: bool) {
-        self.owed.push_back(Waits { owed, refusable });
+    fn owe(&mut self, owed: Owed, refusable: bool, after: u64) {
+        self.owed.push_back(Waits { owed, refusable, after });
         let unanswered = self.owed.iter().filter(|waits| waits.refusable).count();
         let bound = usize::from(self.limits.receive_maximum);
         assert!(!self.version.is_v5() || unanswered <= bound, "{unanswered} unanswered, whatever the client does");
@@ -383,8 +424,15 @@ impl World {
                 _ => {}
             }
             match decode(frame, Some(self.version)) {
-                Ok(Packet::Publish(packet)) => self.outgoing.sent(&packet),
-                Ok(Packet::PubRel(ack)) => self.outgoing.releases(ack),
+                Ok(Packet::Publish(packet)) => {
+                    self.outgoing.sent(&packet);
+                    self.application.sent(&packet);
+                }
+                Ok(Packet::PubRel(ack)) => {
+                    if self.outgoing.releases(ack) {
+                        self.application.released(ack.packet_id);
+                    }
+                }
                 Ok(Packet::PubAck(ack)) => self.incoming.acknowledged(ack.packet_id),
                 Ok(Packet::PubRec(ack)) => self.incoming.recorded(ack),
                 Ok(Packet::PubComp(ack)) => self.incoming.completed(ack.packet_id),
@@ -475,6 +523,11 @@ pub fn seeds() -> Vec<Vec<u8>> {
     for version in [0, 1] {
         for bits in [0, 0x15, 0x22, 0x41, 0x8A] {
             seeds.push([&[version, bits, 2, 1][..], &sent, &burst, &incoming].concat());
+            // Each of them with the broker dying behind it, once with some of it durable.
+            let (dies, some) = ([15, 3], [15, 5, 1]);
+            seeds.push(
+                [&[version, bits, 2, 1][..], &sent, &dies, &burst, &some, &dies, &incoming, &dies, &sent].concat(),
+            );
         }
     }
     seeds

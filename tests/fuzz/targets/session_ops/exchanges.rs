@@ -40,12 +40,20 @@ pub struct Outgoing {
     /// Messages of the queue that went out on this connection; the last of each QoS.
     seen: BTreeSet<Ticket>,
     last: [Ticket; 3],
+    /// Messages of the queue that the client is done with.
+    acknowledged: BTreeSet<Ticket>,
 }
 
 impl Outgoing {
     /// None, and room for so many at a time.
     pub fn new(window: usize) -> Self {
-        Self { exchanges: BTreeMap::new(), window, seen: BTreeSet::new(), last: [Ticket::NONE; 3] }
+        Self {
+            exchanges: BTreeMap::new(),
+            window,
+            seen: BTreeSet::new(),
+            last: [Ticket::NONE; 3],
+            acknowledged: BTreeSet::new(),
+        }
     }
 
     /// Whether none is unfinished.
@@ -125,13 +133,16 @@ impl Outgoing {
         assert_eq!(exchange.map(|exchange| exchange.stage), Some(Stage::Finished), "{id:?}");
     }
 
-    /// A PUBREL reached the client.
-    pub fn releases(&self, ack: Ack) {
+    /// A PUBREL reached the client. Whether it is part of an exchange.
+    pub fn releases(&self, ack: Ack) -> bool {
         let exchange = self.exchanges.get(&ack.packet_id).filter(|exchange| exchange.qos == QoS::ExactlyOnce);
         match exchange.map(|exchange| exchange.stage) {
-            Some(Stage::Release) => assert_eq!(ack.reason, ReasonCode::Success),
+            Some(Stage::Release) => {
+                assert_eq!(ack.reason, ReasonCode::Success);
+                true
+            }
             // The answer to a PUBREC that answers nothing.
-            None | Some(Stage::Saving) => {}
+            None | Some(Stage::Saving) => false,
             Some(stage) => panic!("PUBREL at {stage:?}"),
         }
     }
@@ -157,6 +168,7 @@ impl Outgoing {
         match (kind, exchange.qos, exchange.stage) {
             (7, _, Stage::Release) if exchange.ticket != Ticket::NONE => {
                 exchange.stage = Stage::Finished;
+                self.acknowledged.insert(exchange.ticket);
                 return;
             }
             (4, QoS::AtLeastOnce, Stage::Published) | (7, _, Stage::Release) => {}
@@ -168,7 +180,17 @@ impl Outgoing {
             }
             _ => return,
         }
-        self.exchanges.remove(&id);
+        self.acknowledged.extend(self.exchanges.remove(&id).map(|exchange| exchange.ticket));
+    }
+
+    /// Whether the client is done with this message of the queue.
+    pub fn is_acknowledged(&self, ticket: Ticket) -> bool {
+        self.acknowledged.contains(&ticket)
+    }
+
+    /// Whether the client waits for it with this identifier and has not answered yet.
+    pub fn is_unanswered(&self, id: PacketId) -> bool {
+        self.exchanges.get(&id).is_some_and(|exchange| exchange.stage == Stage::Published)
     }
 
     /// A new connection goes on with what was saved.
@@ -198,6 +220,10 @@ enum Step {
 #[derive(Debug)]
 pub struct Incoming {
     unfinished: BTreeMap<PacketId, Step>,
+    /// Identifiers that the client may use again, because it got PUBCOMP.
+    completed: BTreeSet<PacketId>,
+    /// Identifiers it used again before, on this connection: no answer says which exchange it ends.
+    muddled: BTreeSet<PacketId>,
     /// QoS 2 identifiers whose message was published and that were not released.
     published: BTreeSet<PacketId>,
     /// Whether the client has used no identifier twice and released nothing before its PUBREC.
@@ -208,12 +234,23 @@ pub struct Incoming {
 impl Incoming {
     /// None yet, of a client that was told this Receive Maximum.
     pub fn new(receive_maximum: usize) -> Self {
-        Self { unfinished: BTreeMap::new(), published: BTreeSet::new(), keeps_rules: true, receive_maximum }
+        Self {
+            unfinished: BTreeMap::new(),
+            completed: BTreeSet::new(),
+            muddled: BTreeSet::new(),
+            published: BTreeSet::new(),
+            keeps_rules: true,
+            receive_maximum,
+        }
     }
 
     /// The client sends a PUBLISH.
     pub fn begun(&mut self, id: PacketId) {
-        self.keeps_rules &= self.unfinished.insert(id, Step::Begun).is_none();
+        if self.unfinished.insert(id, Step::Begun).is_some() {
+            self.keeps_rules = false;
+            self.muddled.insert(id);
+        }
+        self.completed.remove(&id);
     }
 
     /// The client sends PUBREL.
@@ -249,7 +286,23 @@ impl Incoming {
 
     /// PUBCOMP came.
     pub fn completed(&mut self, id: PacketId) {
-        assert!(self.unfinished.remove(&id).is_some() || !self.keeps_rules, "PUBCOMP for nothing");
+        let step = self.unfinished.remove(&id);
+        assert!(step.is_some() || !self.keeps_rules, "PUBCOMP for nothing");
+        if step == Some(Step::Released) && !self.muddled.contains(&id) {
+            self.completed.insert(id);
+        }
+    }
+
+    /// The broker has died, and knows this of it: what it has said it must know.
+    pub fn assert_kept(&self, received: &[PacketId]) {
+        let recorded = self.unfinished.iter().filter(|(_, step)| **step == Step::Recorded);
+        // 3.1.1 has no other answer to a message that was not let in, of which nothing is kept.
+        for (id, _) in recorded.filter(|(id, _)| self.keeps_rules && self.published.contains(id)) {
+            assert!(received.contains(id), "{id:?} has its PUBREC and is not kept");
+        }
+        for id in &self.completed {
+            assert!(!received.contains(id), "{id:?} has its PUBCOMP and is still taken");
+        }
     }
 
     /// Whether the client may have more unfinished than it was allowed.
@@ -260,6 +313,7 @@ impl Incoming {
     /// A new connection goes on with what was saved. What the client makes of that is not followed.
     pub fn resume<'a>(&mut self, saved: impl Iterator<Item = &'a PacketId>) {
         self.unfinished.clear();
+        self.muddled.clear();
         self.published = saved.copied().collect();
         self.keeps_rules = self.published.is_empty();
     }

@@ -8,14 +8,12 @@ mod kept;
 mod shards;
 
 use std::collections::{BTreeSet, VecDeque};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use parking_lot::Mutex;
-
-use super::{Bounds, Lost, Record, Recovered, Store};
 use crate::clock::Now;
 use crate::identity::{SessionId, Ticket};
 use crate::session::{Page, Saved};
+use crate::store::{Bounds, Lost, Record, Recovered, Store};
+use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering};
 use shards::Shards;
 
 /// A store in memory.

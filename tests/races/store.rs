@@ -1,0 +1,8 @@
+//! The store in memory as it is, locks apart; records and the rest are the library's.
+
+#[path = "../../src/store/memory/mod.rs"]
+pub mod memory;
+
+pub use heraldmq::store::{
+    Bounds, Lost, Publisher, Recipient, Record, Recovered, SessionRecord, Store, WhenFull, record,
+};
