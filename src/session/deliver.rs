@@ -1,4 +1,4 @@
-//! PUBLISH out: who is sent what and when, and the client's answers to it.
+//! PUBLISH out: who is sent what and when.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::clock::Now;
 use crate::identity::Ticket;
 use crate::message::Message;
 use crate::mqtt::publish::{Alias, Content, Shape, Templates, encoded_len, put_once};
-use crate::mqtt::{Ack, Out, Outgoing, PacketId, Peer, QoS, ReasonCode, outgoing};
+use crate::mqtt::{Out, Outgoing, PacketId, Peer, QoS, ReasonCode, outgoing};
 
 /// Retained messages of one SUBSCRIBE may wait beyond the bounds of the memory queue, up to this many: the client has had no
 /// chance to read yet, and the messages are shared with the store of retained messages.
@@ -258,88 +258,10 @@ impl Session {
     }
 
     /// Ends an exchange: its place in the window and its identifier are free again.
-    fn finish(&mut self, id: PacketId, desk: &mut Desk<'_>) {
+    pub(super) fn finish(&mut self, id: PacketId, desk: &mut Desk<'_>) {
         if let Some(exchange) = self.inflight.find(id).and_then(|at| self.inflight.finish(at)) {
             self.feed.finished(exchange.ticket);
             self.save_done(exchange.ticket, desk);
-        }
-    }
-
-    /// PUBACK ends a QoS 1 exchange, whatever it says [MQTT-4.4.0-2]. One that answers nothing changes nothing.
-    pub(super) fn handle_puback(&mut self, ack: Ack, turn: Turn<'_>, desk: &mut Desk<'_>) {
-        let answers =
-            |exchange: &mut Exchange| exchange.qos == QoS::AtLeastOnce && exchange.progress == Progress::Published;
-        if self.inflight.exchange(ack.packet_id).is_some_and(answers) {
-            self.finish(ack.packet_id, desk);
-            self.pump(turn, desk);
-        }
-    }
-
-    /// PUBREC: from now on only PUBREL [MQTT-4.3.3-3] [MQTT-4.3.3-6]; with a failure the exchange is over [MQTT-4.3.3-4].
-    pub(super) fn handle_pubrec(&mut self, ack: Ack, turn: Turn<'_>, desk: &mut Desk<'_>) {
-        let id = ack.packet_id;
-        let found = self.inflight.exchange(id).filter(|exchange| exchange.qos == QoS::ExactlyOnce);
-        match found.map(|exchange| exchange.progress) {
-            // In `Repeat` it answers the PUBLISH of an earlier connection. To say that there is no such exchange would make the
-            // client forget the identifier, and take the PUBLISH that is still to be repeated for a new message.
-            Some(Progress::Published | Progress::Repeat) if ack.reason.is_failure() => {
-                self.finish(id, desk);
-                self.pump(turn, desk);
-            }
-            Some(Progress::Published | Progress::Repeat) => self.begin_release(id, desk),
-            Some(Progress::Released) => self.put(&pubrel(id, ReasonCode::Success), desk),
-            Some(Progress::Releasing | Progress::Finished) => {}
-            Some(Progress::Saving) | None if ack.reason.is_failure() => {}
-            Some(Progress::Saving) | None => {
-                self.put(&pubrel(id, ReasonCode::PacketIdentifierNotFound), desk);
-            }
-        }
-    }
-
-    fn begin_release(&mut self, id: PacketId, desk: &mut Desk<'_>) {
-        let Some(exchange) = self.inflight.find(id).and_then(|at| self.inflight.received(at)) else { return };
-        if exchange.ticket == Ticket::NONE {
-            exchange.progress = Progress::Released;
-            return self.put(&pubrel(id, ReasonCode::Success), desk);
-        }
-        exchange.progress = Progress::Releasing;
-        let change = Change::Received { ticket: exchange.ticket };
-        desk.effects.push(Effect::Save { change, then: Some(Owed::Release(id)) });
-    }
-
-    /// The PUBREC is saved: PUBREL.
-    pub(super) fn release_saved(&mut self, id: PacketId, desk: &mut Desk<'_>) {
-        if let Some(exchange) = self.inflight.exchange(id)
-            && exchange.progress == Progress::Releasing
-        {
-            exchange.progress = Progress::Released;
-            self.put(&pubrel(id, ReasonCode::Success), desk);
-        }
-    }
-
-    /// PUBCOMP ends a QoS 2 exchange.
-    pub(super) fn handle_pubcomp(&mut self, ack: Ack, turn: Turn<'_>, desk: &mut Desk<'_>) {
-        let id = ack.packet_id;
-        match self.inflight.exchange(id) {
-            Some(exchange) if exchange.progress != Progress::Released => return,
-            Some(exchange) if exchange.ticket == Ticket::NONE => self.finish(id, desk),
-            Some(_) => self.begin_finish(id, desk),
-            None => return,
-        }
-        self.pump(turn, desk);
-    }
-
-    fn begin_finish(&mut self, id: PacketId, desk: &mut Desk<'_>) {
-        let Some(exchange) = self.inflight.find(id).and_then(|at| self.inflight.completed(at)) else { return };
-        let ticket = exchange.ticket;
-        self.feed.finished(ticket);
-        desk.effects.push(Effect::Save { change: Change::Done { ticket }, then: Some(Owed::Finish(id)) });
-    }
-
-    /// The end of a QoS 2 exchange is saved: its identifier may be used again.
-    pub(super) fn finish_saved(&mut self, id: PacketId) {
-        if let Some(at) = self.inflight.find(id) {
-            self.inflight.finish(at);
         }
     }
 
@@ -401,6 +323,6 @@ fn fits(content: &Content<'_>, shape: &mut Shape<'_>, peer: &Peer) -> bool {
     taught && encoded_len(content, shape) <= max
 }
 
-fn pubrel(packet_id: PacketId, reason: ReasonCode) -> Outgoing {
+pub(super) fn pubrel(packet_id: PacketId, reason: ReasonCode) -> Outgoing {
     Outgoing::PubRel { packet_id, reason }
 }

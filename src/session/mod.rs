@@ -13,6 +13,7 @@
 
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::string_slice, clippy::cast_possible_truncation))]
 
+mod acknowledged;
 mod alias;
 mod deliver;
 pub mod effect;

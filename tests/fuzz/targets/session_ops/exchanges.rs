@@ -190,7 +190,7 @@ impl Outgoing {
 
     /// Whether the client waits for it with this identifier and has not answered yet.
     pub fn is_unanswered(&self, id: PacketId) -> bool {
-        self.exchanges.get(&id).is_some_and(|exchange| exchange.stage == Stage::Published)
+        self.exchanges.get(&id).is_some_and(|exchange| matches!(exchange.stage, Stage::Published | Stage::Repeat))
     }
 
     /// A new connection goes on with what was saved.
