@@ -11,7 +11,7 @@ impl Random {
     }
 
     /// 64 bits.
-    pub fn next(&mut self) -> u64 {
+    pub fn bits(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -20,12 +20,12 @@ impl Random {
 
     /// Below `bound`, which is at least 1.
     pub fn below(&mut self, bound: usize) -> usize {
-        (self.next() >> 11) as usize % bound
+        (self.bits() >> 11) as usize % bound
     }
 
     /// Exponentially distributed, of mean 1: the time to the next of things that happen independently.
     pub fn exponential(&mut self) -> f64 {
-        let uniform = (self.next() >> 11) as f64 / (1_u64 << 53) as f64;
+        let uniform = (self.bits() >> 11) as f64 / (1_u64 << 53) as f64;
         -(1.0 - uniform).ln()
     }
 }

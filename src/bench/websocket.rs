@@ -54,7 +54,7 @@ impl WebSocket {
                 out.extend_from_slice(&(length as u64).to_be_bytes());
             }
         }
-        let mask = (self.masks.next() as u32).to_le_bytes();
+        let mask = (self.masks.bits() as u32).to_le_bytes();
         out.extend_from_slice(&mask);
         out.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
     }
