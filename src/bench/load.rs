@@ -18,7 +18,7 @@ use super::packet::{self, Connect, Publish, Version};
 const READ_BYTES: usize = 64 * 1024;
 const EVENTS: usize = 1024;
 /// Without any packet for so long, what is missing is lost.
-pub const PATIENCE: Duration = Duration::from_secs(3);
+pub const PATIENCE: Duration = Duration::from_secs(10);
 const PATIENT_STEP: Duration = Duration::from_millis(20);
 /// SUBSCRIBE and PINGREQ packets unanswered at one time.
 const ASKED_AT_ONCE: usize = 50;

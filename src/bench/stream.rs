@@ -292,7 +292,7 @@ impl Stream {
 
     /// Waits for what was published to arrive and be acknowledged. Returns how much did not come.
     fn drain(&mut self) -> Result<u64, BenchError> {
-        let until = Instant::now() + 5 * PATIENCE;
+        let until = Instant::now() + 3 * PATIENCE;
         while self.missing() > 0 && Instant::now() < until && self.load.turn_patiently()? {}
         let missing = self.missing();
         self.load.turn(if missing > 0 { PUBLISHERS_WAIT } else { Duration::ZERO })?;
