@@ -283,8 +283,8 @@ mod tests {
 
     #[test]
     fn the_receive_maximum_is_found_behind_other_properties() {
-        let body = [0, 0, 14, 0x27, 0, 1, 0, 0, 0x12, 0, 2, b'i', b'd', 0x24, 1, 0x21, 0, 64];
-        let frame = Frame { kind: CONNACK, flags: 0, body: &[&body[..2], &[16], &body[3..]].concat() };
+        let body = [0, 0, 15, 0x27, 0, 1, 0, 0, 0x12, 0, 2, b'i', b'd', 0x24, 1, 0x21, 0, 64];
+        let frame = Frame { kind: CONNACK, flags: 0, body: &body };
         assert_eq!(frame.receive_maximum(), 64);
         assert_eq!(Frame { kind: CONNACK, flags: 0, body: &[0, 0] }.receive_maximum(), u16::MAX);
         assert_eq!(Frame { kind: CONNACK, flags: 0, body: &[0, 0, 0] }.receive_maximum(), u16::MAX);

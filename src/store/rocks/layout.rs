@@ -182,3 +182,13 @@ fn family(name: &str, cache: &Cache) -> Options {
     options.set_block_based_table_factory(&blocks);
     options
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rocksdb_understands_where_a_queue_grows() {
+        Options::default().get_options_from_string(GROWS_AT_ITS_END).expect("an option of RocksDB");
+    }
+}

@@ -257,13 +257,13 @@ pub const SCENARIOS: &[Scenario] = &[
         key: "durable-1-away",
         title: "durable, QoS 1: 1 publisher, 10 outstanding each, to a kept session that is away",
         work: durable(1, Presence::Absent),
-        aims: &[aim(CPU, 1.5, Unit::MemoryMode)],
+        aims: &[],
     },
     Scenario {
         key: "durable-1-online",
         title: "durable, QoS 1: 1 publisher, 10 outstanding each, to a kept session that is online",
         work: durable(1, Presence::Durable),
-        aims: &[aim(CPU, 1.5, Unit::MemoryMode)],
+        aims: &[],
     },
     Scenario {
         key: "durable-64-away",
