@@ -7,6 +7,7 @@ use std::collections::HashSet;
 
 use foldhash::fast::RandomState;
 use rocksdb::{ColumnFamily, DB, Direction, IteratorMode, ReadOptions, WriteBatch};
+use smallvec::SmallVec;
 
 use super::layout::{self, Row};
 use super::ram::{Open, Ram};
@@ -20,6 +21,9 @@ use crate::store::{Bounds, Lost, Recipient, Record, WhenFull};
 const SHARED_FROM: usize = 5;
 /// Shorter bodies are copied into each queue: a reference would cost as much.
 const SHARED_BYTES: usize = 64;
+
+/// What a commit of some hundred small messages needs; a larger one grows.
+const BATCH_BYTES: usize = 64 * 1024;
 
 /// The column families that are written.
 pub(super) struct Families<'a> {
@@ -64,7 +68,7 @@ impl<'a> Builder<'a> {
             db,
             families: Families::of(db),
             ram,
-            batch: WriteBatch::default(),
+            batch: WriteBatch::with_capacity_bytes(BATCH_BYTES),
             epoch,
             bounds,
             refused: Vec::new(),
@@ -161,7 +165,7 @@ impl<'a> Builder<'a> {
 
     fn enqueue(&mut self, ticket: Ticket, message: &Message, recipients: &[Recipient]) {
         let waits = |to: &&Recipient| self.ram.knows(to.session) && !self.cancelled.contains(&(to.session, ticket));
-        let waiting: Vec<&Recipient> = recipients.iter().filter(waits).collect();
+        let waiting: SmallVec<[&Recipient; 4]> = recipients.iter().filter(waits).collect();
         let shared = waiting.len() >= SHARED_FROM && message.bytes() >= SHARED_BYTES;
         if shared {
             let key = layout::body_key(ticket);
