@@ -23,7 +23,7 @@ pub const CONNECT: &str = "CPU µs/connect";
 pub const CONNECTS: &str = "connects/s";
 pub const SUBSCRIBE: &str = "CPU µs/subscribe";
 pub const PING: &str = "CPU µs/ping";
-const NAMES: [&str; 5] = [MEMORY, CONNECT, CONNECTS, SUBSCRIBE, PING];
+const NAMES: [&str; 5] = [CONNECT, CONNECTS, SUBSCRIBE, PING, MEMORY];
 
 /// Clients that come and stay.
 #[derive(Clone, Copy)]
@@ -93,5 +93,5 @@ fn round(arrivals: Arrivals, contestant: &Contestant, plan: &Plan, workshop: &Wo
 
     thread::sleep(REST);
     let grown = broker.resident()?.saturating_sub(memory);
-    Ok([grown as f64 / count as f64, connect, per_second, subscribe, ping])
+    Ok([connect, per_second, subscribe, ping, grown as f64 / count as f64])
 }
