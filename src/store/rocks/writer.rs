@@ -88,7 +88,8 @@ impl Writer {
         if inbox.work.is_empty() && !inbox.stop && self.ended.is_empty() {
             let patience = if self.unsynced { SYNC_EVERY } else { LOOK_EVERY };
             self.shared.bell.wait_for(&mut inbox, patience);
-            if !inbox.work.is_empty() && !inbox.stop {
+            let is_due = self.unsynced && self.synced_at.elapsed() >= SYNC_EVERY / 2;
+            if !inbox.work.is_empty() && !inbox.stop && !is_due {
                 // Whoever rang is in the middle of its turn. Where it shares a processor with this thread, it goes on first: a
                 // whole turn is synced at once, instead of its first message alone and the rest after it.
                 MutexGuard::unlocked(&mut inbox, std::thread::yield_now);
