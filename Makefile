@@ -72,7 +72,7 @@ fuzz: tools ## the fuzz targets (FUZZ="decode layers" for some), each for SECOND
 			| grep -vE '^#[0-9]+\s+(NEW|REDUCE|RELOAD)'; \
 	done
 # mosquitto is started from here, on a port of its own: its system service is not needed and not touched.
-bench: tools ## CPU for a message and memory for a connection, next to a minimal relay and mosquitto; QUICK=1 takes a minute
+bench: tools ## CPU for a message and memory for a connection, kept messages too, next to a minimal relay and mosquitto; QUICK=1 takes less
 	@PATH=$$PATH:/usr/sbin .ci/need mosquitto=mosquitto
 	@.ci/cache restore release
 	$(ROCKSDB) $(CARGO) bench --locked --bench brokers -- $(if $(QUICK),--quick)

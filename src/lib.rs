@@ -4,6 +4,7 @@
 pub mod access;
 pub mod admin;
 pub mod auth;
+pub mod bench;
 pub mod broker;
 pub mod certs;
 pub mod clock;

@@ -1,5 +1,8 @@
 //! The program: arguments, configuration, log, and then `server::run` until a signal.
 
+#[path = "main/bench.rs"]
+mod bench;
+
 use std::io::{BufRead as _, IsTerminal as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -58,6 +61,8 @@ enum Command {
     /// Look after a store that no broker has open.
     #[command(subcommand)]
     Store(StoreCommand),
+    /// Load a broker with many clients, and say how fast it was.
+    Bench(bench::Arguments),
 }
 
 #[derive(Debug, Subcommand)]
@@ -96,6 +101,7 @@ fn main() -> ExitCode {
         Some(Command::Certs { directory }) => make_certificates(&directory),
         Some(Command::Passwd { file, user, delete }) => passwd(&file, &user, delete),
         Some(Command::Store(command)) => look_after(command),
+        Some(Command::Bench(arguments)) => bench::run(&arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -78,6 +78,33 @@ fn every_listener_is_announced_and_takes_connections_until_the_end() {
 }
 
 #[test]
+fn a_broker_can_be_loaded_from_the_command_line() {
+    let place = directory();
+    let mut program = Program::start(&place, &put(&place, "c.toml", ANYWHERE));
+    let (mqtt, websocket) = (program.address("mqtt").to_string(), program.address("ws").to_string());
+    let few = ["--publishers", "2", "--subscribers", "4", "--duration", "1", "--json", "load.json"];
+    for arguments in [
+        vec![mqtt.as_str(), "--scenario", "pairs", "--qos", "2", "--v5"],
+        vec![mqtt.as_str(), "--scenario", "offline", "--rate", "200"],
+        vec![websocket.as_str(), "--websocket", "--scenario", "fan-out", "--durable"],
+    ] {
+        let ended = run(&place, &[&["bench"], &arguments[..], &few[..]].concat(), "");
+        assert_eq!((ended.code, ended.errors.as_str()), (Some(0), ""), "{arguments:?}");
+        let numbers = fs::read_to_string(place.path().join("load.json")).unwrap();
+        let numbers: serde_json::Value = serde_json::from_str(&numbers).unwrap();
+        assert!(numbers["published"].as_u64() > Some(0), "{numbers}");
+        assert_eq!(numbers["published"], numbers["acknowledged"], "{numbers}");
+        let copies = if arguments.contains(&"offline") { 0 } else { 1 + 3 * u64::from(arguments.contains(&"fan-out")) };
+        assert_eq!(numbers["delivered"].as_u64(), numbers["published"].as_u64().map(|sent| sent * copies), "{numbers}");
+    }
+    let ended = run(&place, &["bench", &websocket, "--websocket", "/elsewhere"], "");
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.errors.contains("no WebSocket: HTTP/1.1 404"), "{}", ended.errors);
+    program.signal(program::Signal::Terminate);
+    assert_eq!(program.wait(), Some(0));
+}
+
+#[test]
 fn mqtt_3_1_2_2_a_client_of_an_unknown_version_is_told_so_and_closed() {
     let place = directory();
     let program = Program::start(&place, &put(&place, "c.toml", ANYWHERE));

@@ -7,6 +7,7 @@ use std::collections::HashSet;
 
 use foldhash::fast::RandomState;
 use rocksdb::{ColumnFamily, DB, WriteBatch};
+use smallvec::SmallVec;
 
 use super::layout::{self, Row};
 use super::oldest;
@@ -23,6 +24,9 @@ use crate::store::{Bounds, Lost, Publisher, Recipient, Record, WhenFull};
 const SHARED_FROM: usize = 5;
 /// Shorter bodies are copied into each queue: a reference would cost as much.
 const SHARED_BYTES: usize = 64;
+
+/// What a commit of some hundred small messages needs; a larger one grows.
+const BATCH_BYTES: usize = 64 * 1024;
 
 /// The column families that are written.
 pub(super) struct Families<'a> {
@@ -77,7 +81,7 @@ impl<'a> Builder<'a> {
             db,
             families: Families::of(db),
             ram,
-            batch: WriteBatch::default(),
+            batch: WriteBatch::with_capacity_bytes(BATCH_BYTES),
             epoch,
             bounds,
             refused: Vec::new(),
@@ -200,7 +204,7 @@ impl<'a> Builder<'a> {
 
     fn enqueue(&mut self, ticket: Ticket, message: &Message, recipients: &[Recipient]) {
         let waits = |to: &&Recipient| self.ram.knows(to.session) && !self.cancelled.contains(&(to.session, ticket));
-        let waiting: Vec<&Recipient> = recipients.iter().filter(waits).collect();
+        let waiting: SmallVec<[&Recipient; 4]> = recipients.iter().filter(waits).collect();
         if let Some(expires) = message.expires.filter(|_| !waiting.is_empty()) {
             self.soonest = Some(self.soonest.map_or(expires, |soonest| soonest.min(expires)));
         }

@@ -1,5 +1,6 @@
 //! The brokers that are compared: how each is configured for the same work, started, and ended.
 
+use std::cell::Cell;
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -8,19 +9,33 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
+use heraldmq::bench::link::{self, Target};
+use heraldmq::bench::process;
 use heraldmq::certs;
-use rustls::pki_types::CertificateDer;
-use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::pem::PemObject;
+use rustls::ClientConfig;
 
-use super::load::Target;
-use super::process::{self, Syscalls};
+use super::placed::{self, Syscalls};
+use super::scenario::Channel;
 
 /// Messages that may be unacknowledged for one client: above what any scenario has outstanding, for every broker alike.
 const INFLIGHT_MAX: usize = 1000;
+/// Messages and bytes that may wait for one session: above what any scenario leaves.
+const QUEUE_MAX: usize = 10_000_000;
+const QUEUE_BYTES_MAX: usize = 1 << 34;
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 pub const SERVER_CORE: usize = 0;
+
+/// What of a broker's messages survives its end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Keeps {
+    /// As it comes; nothing that is measured is kept.
+    Nothing,
+    /// HeraldMQ in this store mode.
+    Mode(&'static str),
+    /// Mosquitto's persistence: a file written when it ends, and every half hour.
+    Snapshot,
+}
 
 /// What is started, or found running.
 #[derive(Clone)]
@@ -38,6 +53,7 @@ pub struct Contestant {
     pub name: String,
     pub kind: Kind,
     pub version: String,
+    pub keeps: Keeps,
 }
 
 impl Contestant {
@@ -53,10 +69,25 @@ impl Contestant {
             Kind::Mosquitto(program) => said(program, "-h")?,
             Kind::Running(address, _) => format!("at {address}"),
         };
-        Ok(Contestant { name: name.to_owned(), kind, version })
+        Ok(Contestant { name: name.to_owned(), kind, version, keeps: Keeps::Nothing })
     }
 
-    pub fn has_tls(&self) -> bool {
+    /// The same, in each of the ways it can keep messages; none if it has no sessions, or is not started here.
+    pub fn keeping(&self) -> Vec<Contestant> {
+        let kept: &[Keeps] = match self.kind {
+            Kind::HeraldMq(_) => &[Keeps::Mode("memory"), Keeps::Mode("os"), Keeps::Mode("sync")],
+            Kind::Mosquitto(_) => &[Keeps::Snapshot],
+            Kind::Relay | Kind::Running(..) => &[],
+        };
+        let named = |keeps: &Keeps| match keeps {
+            Keeps::Mode(mode) => format!("{} {mode}", self.name),
+            _ => self.name.clone(),
+        };
+        kept.iter().map(|keeps| Contestant { name: named(keeps), keeps: *keeps, ..self.clone() }).collect()
+    }
+
+    /// Whether it speaks more than MQTT 3.1.1 of QoS 0 and 1 over TCP.
+    pub fn is_whole(&self) -> bool {
         matches!(self.kind, Kind::HeraldMq(_) | Kind::Mosquitto(_))
     }
 }
@@ -65,21 +96,24 @@ impl Contestant {
 pub struct Workshop {
     directory: tempfile::TempDir,
     trust: Arc<ClientConfig>,
+    /// Brokers so far: each has a folder of its own.
+    started: Cell<usize>,
 }
 
 impl Workshop {
     pub fn new() -> Result<Workshop> {
         let directory = tempfile::Builder::new().prefix("heraldmq-bench").tempdir()?;
         certs::dev_certificates(directory.path())?;
-        let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_file(directory.path().join(certs::CA)).map_err(|e| anyhow!("{e}"))?)?;
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut trust = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        trust.resumption = rustls::client::Resumption::disabled();
-        Ok(Workshop { directory, trust: Arc::new(trust) })
+        let trust = link::trust(&directory.path().join(certs::CA))?;
+        Ok(Workshop { directory, trust, started: Cell::new(0) })
+    }
+
+    /// A new folder for a broker's data.
+    fn folder(&self) -> Result<String> {
+        self.started.set(self.started.get() + 1);
+        let folder = self.path(&format!("data-{}", self.started.get()));
+        fs::create_dir(&folder)?;
+        Ok(folder)
     }
 
     fn path(&self, name: &str) -> String {
@@ -91,59 +125,71 @@ impl Workshop {
 pub struct Broker {
     child: Option<Child>,
     pid: Option<u32>,
-    address: SocketAddr,
-    tls: Option<Target>,
+    places: Places,
+    trust: Arc<ClientConfig>,
+    folder: String,
+}
+
+/// Where a broker listens for what.
+#[derive(Clone, Copy)]
+struct Places {
+    plain: SocketAddr,
+    /// TLS and WebSocket, of a broker that has them.
+    others: Option<(SocketAddr, SocketAddr)>,
 }
 
 impl Broker {
     pub fn start(contestant: &Contestant, workshop: &Workshop, load_core: Option<usize>) -> Result<Broker> {
-        let (address, tls_address) = (free_address()?, free_address()?);
+        let others = if contestant.is_whole() { Some((free_address()?, free_address()?)) } else { None };
+        let places = Places { plain: free_address()?, others };
+        let (trust, folder) = (Arc::clone(&workshop.trust), workshop.folder()?);
         let mut command = match &contestant.kind {
-            Kind::Running(address, pid) => {
-                return Ok(Broker { child: None, pid: *pid, address: *address, tls: None });
+            Kind::Running(plain, pid) => {
+                let places = Places { plain: *plain, others: None };
+                return Ok(Broker { child: None, pid: *pid, places, trust, folder });
             }
             Kind::Relay => {
                 let mut command = Command::new(std::env::current_exe()?);
-                command.arg("--relay").arg(address.to_string());
+                command.arg("--relay").arg(places.plain.to_string());
                 command
             }
             Kind::HeraldMq(program) => {
-                let file = workshop.path(&format!("{}.toml", contestant.name));
-                fs::write(&file, heraldmq_configuration(workshop, address, tls_address))?;
+                let file = format!("{folder}.toml");
+                fs::write(&file, heraldmq_configuration(workshop, places, (contestant.keeps, &folder)))?;
                 let mut command = Command::new(program);
                 command.arg("--config").arg(file);
                 command
             }
             Kind::Mosquitto(program) => {
-                let file = workshop.path(&format!("{}.conf", contestant.name));
-                fs::write(&file, mosquitto_configuration(workshop, address, tls_address))?;
+                let file = format!("{folder}.conf");
+                fs::write(&file, mosquitto_configuration(workshop, places, (contestant.keeps, &folder)))?;
                 let mut command = Command::new(program);
                 command.arg("-c").arg(file);
                 command
             }
         };
-        let log = workshop.path(&format!("{}.log", contestant.name));
+        let log = format!("{folder}.log");
         let output = File::create(&log)?;
         command.current_dir(workshop.directory.path());
         command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
         if load_core.is_some() {
-            process::pin(SERVER_CORE)?;
+            placed::pin(SERVER_CORE)?;
         }
         let child = command.spawn();
         if let Some(core) = load_core {
-            process::pin(core)?;
+            placed::pin(core)?;
         }
         let child = child.with_context(|| format!("start {}", contestant.name))?;
-        let tls = contestant.has_tls().then(|| Target { address: tls_address, tls: Some(Arc::clone(&workshop.trust)) });
-        let mut broker = Broker { pid: Some(child.id()), child: Some(child), address, tls };
+        let mut broker = Broker { pid: Some(child.id()), child: Some(child), places, trust, folder };
         broker.wait_until_it_listens().with_context(|| fs::read_to_string(&log).unwrap_or_default())?;
         Ok(broker)
     }
 
     fn wait_until_it_listens(&mut self) -> Result<()> {
         let until = Instant::now() + START_TIMEOUT;
-        let tls = self.tls.as_ref().map_or(self.address, |target| target.address);
-        while TcpStream::connect(self.address).and_then(|_| TcpStream::connect(tls)).is_err() {
+        let plain = self.places.plain;
+        let (tls, websocket) = self.places.others.unwrap_or((plain, plain));
+        while [plain, tls, websocket].into_iter().any(|place| TcpStream::connect(place).is_err()) {
             if let Some(status) = self.child.as_mut().map(Child::try_wait).transpose()?.flatten() {
                 bail!("it ended: {status}");
             }
@@ -155,28 +201,44 @@ impl Broker {
         Ok(())
     }
 
-    pub fn target(&self, tls: bool) -> Result<Target> {
-        if tls {
-            return self.tls.clone().context("without TLS");
-        }
-        Ok(Target { address: self.address, tls: None })
+    pub fn target(&self, channel: Channel) -> Result<Target> {
+        let plain = Target::plain(self.places.plain);
+        let others = || self.places.others.context("TCP only");
+        Ok(match channel {
+            Channel::Plain => plain,
+            Channel::Tls => Target { address: others()?.0, tls: Some(Arc::clone(&self.trust)), ..plain },
+            Channel::WebSocket => Target { address: others()?.1, websocket: Some("/mqtt".to_owned()), ..plain },
+        })
     }
 
-    /// CPU time used so far, nanoseconds; `None` if its process is not known.
-    pub fn cpu_ns(&self) -> Result<Option<u64>> {
-        self.pid.map(process::cpu_ns).transpose()
+    pub fn pid(&self) -> Option<u32> {
+        self.pid
+    }
+
+    /// CPU time used so far, nanoseconds.
+    pub fn cpu_ns(&self) -> Result<u64> {
+        Ok(process::cpu_ns(self.known()?)?)
     }
 
     pub fn user_and_system(&self) -> Result<Option<(u64, u64)>> {
-        self.pid.map(process::user_and_system).transpose()
+        Ok(self.pid.map(process::user_and_system).transpose()?)
+    }
+
+    /// Bytes sent to disks so far.
+    pub fn written(&self) -> Result<u64> {
+        Ok(process::written(self.known()?)?)
+    }
+
+    fn known(&self) -> Result<u32> {
+        self.pid.context("the process is not known")
     }
 
     pub fn count_syscalls(&self) -> Option<Syscalls> {
         Syscalls::count(self.pid?)
     }
 
-    pub fn resident(&self) -> Result<Option<u64>> {
-        self.pid.map(process::resident).transpose()
+    pub fn resident(&self) -> Result<u64> {
+        Ok(process::resident(self.known()?)?)
     }
 }
 
@@ -187,6 +249,8 @@ impl Drop for Broker {
             let _ = child.kill();
             let _ = child.wait();
         }
+        // Left behind, it goes with the workshop.
+        let _ = fs::remove_dir_all(&self.folder);
     }
 }
 
@@ -195,24 +259,38 @@ fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }
 
-fn heraldmq_configuration(workshop: &Workshop, address: SocketAddr, tls: SocketAddr) -> String {
+/// What is kept, and in which folder.
+type Kept<'a> = (Keeps, &'a str);
+
+fn heraldmq_configuration(workshop: &Workshop, places: Places, (keeps, folder): Kept<'_>) -> String {
     let (certificate, key) = (workshop.path(certs::CERTIFICATE), workshop.path(certs::KEY));
+    let (tls, websocket) = places.others.unwrap_or((places.plain, places.plain));
+    let mode = if let Keeps::Mode(mode) = keeps { mode } else { "sync" };
     format!(
-        "[listeners.mqtt]\naddr = \"{address}\"\n\
+        "data_dir = \"{folder}\"\n[listeners.mqtt]\naddr = \"{plain}\"\n\
          [listeners.mqtts]\nenabled = true\naddr = \"{tls}\"\ncertificate = \"{certificate}\"\nkey = \"{key}\"\n\
-         [listeners.ws]\nenabled = false\n[listeners.wss]\nenabled = false\n[listeners.http]\nenabled = false\n\
+         [listeners.ws]\nenabled = true\naddr = \"{websocket}\"\n\
+         [listeners.wss]\nenabled = false\n[listeners.http]\nenabled = false\n\
          [limits]\nreceive_maximum = {INFLIGHT_MAX}\ninflight_max = {INFLIGHT_MAX}\nwaiting_messages_max = 100000\n\
-         [cores]\nthreads = 1\n[log]\nlevel = \"warn\"\n"
+         subscriptions_per_client_max = 100000\n\
+         [store]\nmode = \"{mode}\"\nqueue_messages_max = {QUEUE_MAX}\nqueue_bytes_max = {QUEUE_BYTES_MAX}\n\
+         [cores]\nthreads = 1\n[log]\nlevel = \"warn\"\n",
+        plain = places.plain,
     )
 }
 
-fn mosquitto_configuration(workshop: &Workshop, address: SocketAddr, tls: SocketAddr) -> String {
+fn mosquitto_configuration(workshop: &Workshop, places: Places, (keeps, folder): Kept<'_>) -> String {
     let (certificate, key) = (workshop.path(certs::CERTIFICATE), workshop.path(certs::KEY));
+    let (tls, websocket) = places.others.unwrap_or((places.plain, places.plain));
     format!(
-        "user root\nper_listener_settings false\nallow_anonymous true\npersistence false\nset_tcp_nodelay true\n\
+        "user root\nper_listener_settings false\nallow_anonymous true\nset_tcp_nodelay true\n\
+         persistence {persistence}\npersistence_location {folder}/\n\
          log_type error\nlog_dest stderr\nmax_inflight_messages {INFLIGHT_MAX}\nmax_queued_messages 0\n\
-         listener {port} 127.0.0.1\nlistener {tls_port} 127.0.0.1\ncertfile {certificate}\nkeyfile {key}\n",
-        port = address.port(),
-        tls_port = tls.port(),
+         listener {plain} 127.0.0.1\nlistener {tls} 127.0.0.1\ncertfile {certificate}\nkeyfile {key}\n\
+         listener {websocket} 127.0.0.1\nprotocol websockets\n",
+        persistence = keeps == Keeps::Snapshot,
+        plain = places.plain.port(),
+        tls = tls.port(),
+        websocket = websocket.port(),
     )
 }

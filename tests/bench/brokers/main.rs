@@ -2,18 +2,17 @@
 //! practical floor, `null`) and mosquitto: same machine, same clients, taking turns. Figures do not travel between machines,
 //! ratios do.
 //!
-//! `make bench` runs it; `cargo bench --bench brokers -- --help` tells what it can do.
+//! The clients are those of `heraldmq bench` (`src/bench`). `make bench` runs it; `cargo bench --bench brokers -- --help` tells what it can do.
 
 mod broker;
 mod connections;
-mod link;
-mod load;
+mod durable;
 mod measured;
-mod packet;
-mod process;
+mod placed;
 mod relay;
 mod report;
 mod scenario;
+mod svg;
 mod traffic;
 
 use std::net::SocketAddr;
@@ -22,10 +21,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
+use heraldmq::bench::stream::Pace;
 
 use broker::{Contestant, Kind, Workshop};
 use measured::Outcome;
-use scenario::{Pace, SCENARIOS, Scenario, Work};
+use scenario::{SCENARIOS, Scenario, Work};
 
 #[derive(Parser)]
 #[command(about = "CPU per message and memory per connection of MQTT brokers, side by side")]
@@ -73,6 +73,10 @@ pub struct Plan {
     pub syscalls: bool,
     /// Rounds of each scenario of connections.
     pub connection_rounds: usize,
+    /// Rounds of each scenario of absent sessions.
+    pub durable_rounds: usize,
+    /// How many fewer messages wait than the scenario says.
+    pub waiting_divided_by: usize,
     /// How many fewer clients than the scenario says.
     pub connections_divided_by: usize,
     /// The core of the load, which is also that of this process; `None` if there is only one.
@@ -118,13 +122,15 @@ fn main() -> Result<()> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let load_core = (cores > 1).then_some(1);
     if let Some(core) = load_core {
-        process::pin(core)?;
+        placed::pin(core)?;
     }
     let plan = Plan {
         quick: arguments.quick,
         rounds: arguments.rounds,
         syscalls: arguments.syscalls || !arguments.quick,
         connection_rounds: if arguments.quick { 1 } else { 3 },
+        durable_rounds: arguments.rounds.unwrap_or(if arguments.quick { 1 } else { 5 }),
+        waiting_divided_by: if arguments.quick { 20 } else { 1 },
         connections_divided_by: if arguments.quick { 5 } else { 1 },
         load_core,
     };
@@ -132,19 +138,25 @@ fn main() -> Result<()> {
     let workshop = Workshop::new()?;
     let started = Instant::now();
     report::heading(&contestants, &plan);
+    let mut charts = svg::Charts::default();
     for scenario in scenarios {
-        let outcomes = run(scenario, &contestants, &plan, &workshop);
+        let taking_part = scenario.contestants(&contestants);
+        let outcomes = run(scenario, &taking_part, &plan, &workshop);
         report::table(scenario, &outcomes);
-        report::write(scenario, &outcomes, &contestants, &arguments.json)?;
+        report::write(scenario, &outcomes, &taking_part, &arguments.json)?;
+        charts.add(scenario.title, &outcomes);
     }
-    println!("\n{} s; numbers in {}", started.elapsed().as_secs(), arguments.json.display());
+    std::fs::write(arguments.json.join("brokers.svg"), charts.svg(&report::machine(&plan)))?;
+    println!("\n{} s; numbers and a chart in {}", started.elapsed().as_secs(), arguments.json.display());
     Ok(())
 }
 
 fn run(scenario: &Scenario, contestants: &[Contestant], plan: &Plan, workshop: &Workshop) -> Vec<Outcome> {
     match &scenario.work {
-        Work::Traffic(traffic) => traffic::run(traffic, contestants, plan, workshop),
-        Work::Connections { count, tls } => connections::run(*count, *tls, contestants, (plan, workshop)),
+        Work::Traffic(traffic, layers) => traffic::run((traffic, *layers), contestants, plan, workshop),
+        Work::Connections(arrivals) => connections::run(*arrivals, contestants, plan, workshop),
+        Work::Queues(absent) => durable::queues(*absent, contestants, plan, workshop),
+        Work::Resume(waiting) => durable::resumes(*waiting, contestants, plan, workshop),
     }
 }
 

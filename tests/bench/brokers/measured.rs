@@ -46,12 +46,3 @@ pub fn median(mut numbers: Vec<f64>) -> f64 {
         Some(upper) => (numbers[middle - 1] + upper) / 2.0,
     }
 }
-
-/// The number below which `share` (0 to 1) of them lie; `NaN` of none.
-pub fn quantile(numbers: &mut [u32], share: f64) -> f64 {
-    if numbers.is_empty() {
-        return f64::NAN;
-    }
-    let at = ((numbers.len() - 1) as f64 * share) as usize;
-    f64::from(*numbers.select_nth_unstable(at).1)
-}

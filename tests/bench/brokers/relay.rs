@@ -8,11 +8,10 @@ use std::time::Duration;
 
 use anyhow::Result;
 use hashbrown::HashMap;
+use heraldmq::bench::packet::{self, Frame, Version};
 use mio::event::Event;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
-
-use super::packet::{self, Frame};
 
 const LISTENER: Token = Token(usize::MAX);
 const READ_BYTES: usize = 64 * 1024;
@@ -174,16 +173,16 @@ impl Relay {
     }
 
     fn forward(&mut self, from: usize, frame: &Frame<'_>) -> Result<()> {
-        let mut publish = frame.publish()?;
+        let mut publish = frame.publish(Version::V3)?;
         if frame.qos() > 0 {
-            packet::puback(self.out(from), publish.packet_id);
+            packet::acknowledge(self.out(from), packet::PUBACK, publish.packet_id);
         }
         for &(to, granted) in self.routes.get(publish.topic).into_iter().flatten() {
             let Some(peer) = &mut self.peers[to as usize] else { continue };
             peer.packet_id = peer.packet_id.checked_add(1).unwrap_or(1);
             publish.packet_id = peer.packet_id;
             let out = room(peer, to as usize, &mut self.spare, &mut self.dirty);
-            packet::publish(out, frame.qos().min(granted), &publish);
+            packet::publish(out, Version::V3, frame.qos().min(granted), &publish);
         }
         Ok(())
     }

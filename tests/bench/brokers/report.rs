@@ -4,30 +4,36 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::Result;
+use heraldmq::bench::process;
 use serde_json::{Value, json};
 
 use super::Plan;
 use super::broker::{Contestant, Kind};
 use super::measured::{Metric, Outcome};
-use super::process;
 use super::scenario::{Aim, Scenario, Unit};
 
 /// The contestants everything is divided by.
 pub const RELAY: &str = "null";
 pub const MOSQUITTO: &str = "mosquitto";
+pub const MEMORY_MODE: &str = "heraldmq memory";
 
 /// What stands above all tables: machine, contestants, and how it was measured.
 pub fn heading(contestants: &[Contestant], plan: &Plan) {
-    let (kernel, cores) = process::machine();
-    let placed = match plan.load_core {
-        Some(core) => format!("brokers on core {}, load on core {core}", super::broker::SERVER_CORE),
-        None => "one core for brokers and load alike: CPU counts, rates and latencies do not".to_owned(),
-    };
-    println!("Linux {kernel}, {cores} cores; {placed}; brokers take turns, each with one thread for its clients.");
+    println!("{}; brokers take turns, each with one thread for its clients.", machine(plan));
     println!("Values: median of the rounds (smallest). Ratios: median of the ratios within a round.");
     for contestant in contestants {
         println!("  {:<12} {}", contestant.name, contestant.version);
     }
+}
+
+/// Where it was measured, and how busy it was there when it began.
+pub fn machine(plan: &Plan) -> String {
+    let (kernel, cores, load) = process::machine();
+    let placed = match plan.load_core {
+        Some(core) => format!("brokers on core {}, load on core {core}", super::broker::SERVER_CORE),
+        None => "one core for brokers and load alike: CPU counts, rates and latencies do not".to_owned(),
+    };
+    format!("Linux {kernel}, {cores} cores, load average {load}; {placed}")
 }
 
 /// One scenario's table.
@@ -37,15 +43,16 @@ pub fn table(scenario: &Scenario, outcomes: &[Outcome]) {
         .iter()
         .find_map(|outcome| outcome.metrics.as_ref().ok())
         .map_or(Vec::new(), |metrics| metrics.iter().map(|metric| metric.name).collect());
-    let mut line = format!("  {:<12}", "");
+    let mut line = format!("  {:<16}", "");
     for name in &names {
         line += &format!("{name:>21}");
     }
-    println!("{line}{:>10}{:>12}", "x null", "x mosquitto");
+    let bases = scenario.bases();
+    println!("{line}{:>20}{:>12}", format!("x {}", bases[0]), format!("x {}", bases[1]));
     for outcome in outcomes {
         match &outcome.metrics {
             Err(error) => println!("  {:<12} FAILED: {}", outcome.broker, error.replace('\n', " ")),
-            Ok(metrics) => println!("{}", row(outcome, metrics, outcomes)),
+            Ok(metrics) => println!("{}", row(outcome, metrics, (outcomes, bases))),
         }
     }
     for outcome in outcomes.iter().filter(|outcome| ![RELAY, MOSQUITTO].contains(&outcome.broker.as_str())) {
@@ -60,8 +67,8 @@ pub fn table(scenario: &Scenario, outcomes: &[Outcome]) {
 }
 
 /// A broker's line; the ratios are of its first metric.
-fn row(outcome: &Outcome, metrics: &[Metric], outcomes: &[Outcome]) -> String {
-    let mut line = format!("  {:<12}", outcome.broker);
+fn row(outcome: &Outcome, metrics: &[Metric], (outcomes, bases): (&[Outcome], [&str; 2])) -> String {
+    let mut line = format!("  {:<16}", outcome.broker);
     for metric in metrics {
         let cell = match metric.rounds.len() {
             0 | 1 => number(metric.median()),
@@ -69,7 +76,7 @@ fn row(outcome: &Outcome, metrics: &[Metric], outcomes: &[Outcome]) -> String {
         };
         line += &format!("{cell:>21}");
     }
-    for (of, width) in [(RELAY, 10), (MOSQUITTO, 12)] {
+    for (of, width) in bases.into_iter().zip([20, 12]) {
         let ratio = metrics.first().and_then(|metric| ratio(metric, of, outcomes));
         line += &format!("{:>width$}", ratio.map_or("-".to_owned(), |ratio| format!("{ratio:.2}")));
     }
@@ -98,6 +105,7 @@ fn reached(aim: &Aim, outcome: &Outcome, outcomes: &[Outcome]) -> Option<f64> {
         Unit::One => Some(metric.median()),
         Unit::Relay => ratio(metric, RELAY, outcomes),
         Unit::Mosquitto => ratio(metric, MOSQUITTO, outcomes),
+        Unit::MemoryMode => ratio(metric, MEMORY_MODE, outcomes),
     }
 }
 
@@ -108,6 +116,7 @@ fn verdict(aim: &Aim, broker: &str, reached: f64, floor: Option<f64>) -> String 
         Unit::One => ("", number(reached)),
         Unit::Relay => (" x null", format!("{reached:.2}")),
         Unit::Mosquitto => (" x mosquitto", format!("{reached:.2}")),
+        Unit::MemoryMode => (" x memory", format!("{reached:.2}")),
     };
     let word = if reached <= aim.at_most { "met" } else { "missed" };
     let floor = match floor {
@@ -119,8 +128,9 @@ fn verdict(aim: &Aim, broker: &str, reached: f64, floor: Option<f64>) -> String 
 
 /// Writes the scenario's numbers to `KEY.json` in the directory.
 pub fn write(scenario: &Scenario, outcomes: &[Outcome], contestants: &[Contestant], directory: &Path) -> Result<()> {
-    let (kernel, cores) = process::machine();
-    let brokers: Vec<Value> = outcomes.iter().map(|outcome| broker(outcome, outcomes, contestants)).collect();
+    let (kernel, cores, load) = process::machine();
+    let brokers: Vec<Value> =
+        outcomes.iter().map(|outcome| broker(outcome, (outcomes, scenario.bases()), contestants)).collect();
     let aims: Vec<Value> = scenario
         .aims
         .iter()
@@ -129,12 +139,14 @@ pub fn write(scenario: &Scenario, outcomes: &[Outcome], contestants: &[Contestan
                 Unit::One => "",
                 Unit::Relay => RELAY,
                 Unit::Mosquitto => MOSQUITTO,
+                Unit::MemoryMode => MEMORY_MODE,
             };
             json!({ "metric": aim.metric, "at_most": aim.at_most, "times": unit })
         })
         .collect();
     let all = json!({
-        "scenario": scenario.key, "title": scenario.title, "kernel": kernel, "cores": cores, "aims": aims,
+        "scenario": scenario.key, "title": scenario.title, "kernel": kernel, "cores": cores,
+        "load_average": load, "aims": aims,
         "brokers": brokers,
     });
     fs::create_dir_all(directory)?;
@@ -142,7 +154,7 @@ pub fn write(scenario: &Scenario, outcomes: &[Outcome], contestants: &[Contestan
     Ok(())
 }
 
-fn broker(outcome: &Outcome, outcomes: &[Outcome], contestants: &[Contestant]) -> Value {
+fn broker(outcome: &Outcome, (outcomes, bases): (&[Outcome], [&str; 2]), contestants: &[Contestant]) -> Value {
     let contestant = contestants.iter().find(|contestant| contestant.name == outcome.broker);
     let version = contestant.map_or("", |contestant| contestant.version.as_str());
     let started_here = contestant.is_some_and(|contestant| !matches!(contestant.kind, Kind::Running(..)));
@@ -154,7 +166,7 @@ fn broker(outcome: &Outcome, outcomes: &[Outcome], contestants: &[Contestant]) -
             .map(|metric| {
                 let value = json!({
                     "median": metric.median(), "min": metric.min(), "rounds": metric.rounds,
-                    "times_null": ratio(metric, RELAY, outcomes), "times_mosquitto": ratio(metric, MOSQUITTO, outcomes),
+                    "times": bases.map(|of| json!({ "of": of, "ratio": ratio(metric, of, outcomes) })),
                 });
                 (metric.name.to_owned(), value)
             })

@@ -1,6 +1,12 @@
 //! What is measured, and what the project aims at: a table to add to.
 
-use super::connections::{CONNECT, MEMORY, PING, SUBSCRIBE};
+use heraldmq::bench::packet::Version;
+use heraldmq::bench::stream::{Pace, Presence, Traffic};
+
+use super::broker::Contestant;
+use super::connections::{Arrivals, CONNECT, MEMORY, PING, SUBSCRIBE};
+use super::durable::{Absent, DRAIN, QUEUE};
+use super::report::{MEMORY_MODE, MOSQUITTO, RELAY};
 use super::traffic::{CPU, SYSCALLS};
 
 /// One line of the benchmark.
@@ -14,34 +20,58 @@ pub struct Scenario {
 
 /// What the load does.
 pub enum Work {
-    Traffic(Traffic),
-    /// So many clients come, subscribe to one topic each, ping once, and stay.
-    Connections {
-        count: usize,
-        tls: bool,
-    },
+    Traffic(Traffic, Layers),
+    /// Clients come, subscribe to one topic each, ping once, and stay.
+    Connections(Arrivals),
+    /// Messages wait for sessions whose clients are away, and are drained.
+    Queues(Absent),
+    /// One session comes back to so many messages.
+    Resume(usize),
 }
 
-/// Who sends to whom. Each topic has `subscribers / topics` subscribers.
-#[derive(Clone)]
-pub struct Traffic {
-    pub publishers: usize,
-    pub topics: usize,
-    pub subscribers: usize,
-    pub qos: u8,
-    pub pace: Pace,
-    /// Bytes; the first eight say when the message was due.
-    pub payload: usize,
-    pub tls: bool,
-}
-
-/// When the next message is sent.
+/// What lies between the load and the broker.
 #[derive(Clone, Copy)]
-pub enum Pace {
-    /// As soon as fewer deliveries are outstanding.
-    Outstanding(u64),
-    /// At this rate, messages per second.
-    PerSecond(u32),
+pub struct Layers {
+    pub channel: Channel,
+    pub version: Version,
+}
+
+/// Over which the MQTT bytes go.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Channel {
+    Plain,
+    Tls,
+    WebSocket,
+}
+
+impl Scenario {
+    /// Whether something must be kept for it.
+    pub fn is_durable(&self) -> bool {
+        match &self.work {
+            Work::Traffic(traffic, _) => traffic.presence != Presence::Clean,
+            Work::Connections(_) => false,
+            Work::Queues(_) | Work::Resume(_) => true,
+        }
+    }
+
+    /// Who can do it: the relay knows little; what must be kept, each keeps in all its ways.
+    pub fn contestants(&self, all: &[Contestant]) -> Vec<Contestant> {
+        if self.is_durable() {
+            return all.iter().flat_map(Contestant::keeping).collect();
+        }
+        let (layers, qos) = match &self.work {
+            Work::Traffic(traffic, layers) => (*layers, traffic.qos),
+            Work::Connections(arrivals) => (arrivals.layers, 1),
+            Work::Queues(_) | Work::Resume(_) => (TCP, 1),
+        };
+        let is_simple = layers.channel == Channel::Plain && layers.version == Version::V3 && qos < 2;
+        all.iter().filter(|one| is_simple || one.is_whole()).cloned().collect()
+    }
+
+    /// Those whose figures the others' are divided by.
+    pub fn bases(&self) -> [&'static str; 2] {
+        [if self.is_durable() { MEMORY_MODE } else { RELAY }, MOSQUITTO]
+    }
 }
 
 /// What a metric shall be at most.
@@ -56,6 +86,8 @@ pub struct Aim {
 pub enum Unit {
     Relay,
     Mosquitto,
+    /// The same work in store mode `memory`.
+    MemoryMode,
     One,
 }
 
@@ -63,8 +95,31 @@ const fn aim(metric: &'static str, at_most: f64, unit: Unit) -> Aim {
     Aim { metric, at_most, unit }
 }
 
+const TCP: Layers = Layers { channel: Channel::Plain, version: Version::V3 };
+
 const fn traffic(publishers: usize, topics: usize, subscribers: usize, qos: u8, pace: Pace) -> Work {
-    Work::Traffic(Traffic { publishers, topics, subscribers, qos, pace, payload: 64, tls: false })
+    Work::Traffic(clean(publishers, topics, subscribers, (qos, pace)), TCP)
+}
+
+const fn clean(publishers: usize, topics: usize, subscribers: usize, (qos, pace): (u8, Pace)) -> Traffic {
+    let (presence, payload) = (Presence::Clean, 64);
+    Traffic { publishers, topics, subscribers, presence, qos, pace, payload, bystanders: 0, with_a_deaf_one: false }
+}
+
+const PUSH: Traffic = clean(10, 1000, 1000, (1, SATURATED));
+
+const fn push_through(channel: Channel, version: Version, qos: u8) -> Work {
+    Work::Traffic(Traffic { qos, ..PUSH }, Layers { channel, version })
+}
+
+/// QoS 1 to one session that outlives its connection, 10 messages outstanding for each publisher.
+const fn durable(publishers: usize, presence: Presence) -> Work {
+    let pace = Pace::Outstanding(10 * publishers as u64);
+    Work::Traffic(Traffic { presence, payload: 256, ..clean(publishers, 1, 1, (1, pace)) }, TCP)
+}
+
+const fn arrivals(count: usize, at_once: usize, channel: Channel) -> Work {
+    Work::Connections(Arrivals { count, at_once, layers: Layers { channel, version: Version::V3 } })
 }
 
 /// Deliveries outstanding at saturation.
@@ -136,21 +191,13 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         key: "push-tls-qos1",
         title: "push over TLS, QoS 1: 10 publishers to 1000 subscribers, 500 outstanding",
-        work: Work::Traffic(Traffic {
-            publishers: 10,
-            topics: 1000,
-            subscribers: 1000,
-            qos: 1,
-            pace: SATURATED,
-            payload: 64,
-            tls: true,
-        }),
+        work: push_through(Channel::Tls, Version::V3, 1),
         aims: &[aim(CPU, 0.54, Unit::Mosquitto)],
     },
     Scenario {
         key: "idle-plain",
         title: "10,000 idle clients with one subscription each",
-        work: Work::Connections { count: 10_000, tls: false },
+        work: arrivals(10_000, 20, Channel::Plain),
         aims: &[
             aim(MEMORY, 960.0, Unit::One),
             aim(CONNECT, 0.87, Unit::Mosquitto),
@@ -161,7 +208,85 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         key: "idle-tls",
         title: "5,000 idle clients over TLS with one subscription each",
-        work: Work::Connections { count: 5_000, tls: true },
+        work: arrivals(5_000, 20, Channel::Tls),
         aims: &[aim(MEMORY, 5120.0, Unit::One), aim(CONNECT, 0.58, Unit::Mosquitto)],
+    },
+    Scenario {
+        key: "push-qos2",
+        title: "push, QoS 2: 10 publishers to 1000 subscribers, one each, 500 outstanding",
+        work: push_through(Channel::Plain, Version::V3, 2),
+        aims: &[],
+    },
+    Scenario {
+        key: "push-v5",
+        title: "push, MQTT 5.0, QoS 1: 10 publishers to 1000 subscribers, 500 outstanding",
+        work: push_through(Channel::Plain, Version::V5, 1),
+        aims: &[],
+    },
+    Scenario {
+        key: "push-websocket",
+        title: "push over WebSocket, QoS 1: 10 publishers to 1000 subscribers, 500 outstanding",
+        work: push_through(Channel::WebSocket, Version::V3, 1),
+        aims: &[],
+    },
+    Scenario {
+        key: "push-million",
+        title: "push, QoS 1, among 1,000,000 subscriptions of others",
+        work: Work::Traffic(Traffic { bystanders: 1_000_000, ..PUSH }, TCP),
+        aims: &[],
+    },
+    Scenario {
+        key: "push-slow-one",
+        title: "push, QoS 1, beside a subscriber of everything that never reads",
+        work: Work::Traffic(Traffic { with_a_deaf_one: true, ..PUSH }, TCP),
+        aims: &[],
+    },
+    Scenario {
+        key: "storm-plain",
+        title: "a storm: 10,000 clients connect, 500 at a time",
+        work: arrivals(10_000, 500, Channel::Plain),
+        aims: &[],
+    },
+    Scenario {
+        key: "storm-tls",
+        title: "a storm over TLS: 5,000 clients connect, 500 at a time",
+        work: arrivals(5_000, 500, Channel::Tls),
+        aims: &[],
+    },
+    Scenario {
+        key: "durable-1-away",
+        title: "durable, QoS 1: 1 publisher, 10 outstanding each, to a kept session that is away",
+        work: durable(1, Presence::Absent),
+        aims: &[],
+    },
+    Scenario {
+        key: "durable-1-online",
+        title: "durable, QoS 1: 1 publisher, 10 outstanding each, to a kept session that is online",
+        work: durable(1, Presence::Durable),
+        aims: &[],
+    },
+    Scenario {
+        key: "durable-64-away",
+        title: "durable, QoS 1: 64 publishers, 10 outstanding each, to a kept session that is away",
+        work: durable(64, Presence::Absent),
+        aims: &[aim(CPU, 1.5, Unit::MemoryMode)],
+    },
+    Scenario {
+        key: "durable-64-online",
+        title: "durable, QoS 1: 64 publishers, 10 outstanding each, to a kept session that is online",
+        work: durable(64, Presence::Durable),
+        aims: &[aim(CPU, 1.5, Unit::MemoryMode)],
+    },
+    Scenario {
+        key: "durable-queue",
+        title: "1000 sessions that are away, 100 messages of 256 bytes for each; then they come back",
+        work: Work::Queues(Absent { sessions: 1000, messages: 100, payload: 256 }),
+        aims: &[aim(QUEUE, 2.5, Unit::One), aim(DRAIN, 3.0, Unit::One)],
+    },
+    Scenario {
+        key: "durable-resume",
+        title: "a session comes back to 1,000,000 messages, while another client publishes",
+        work: Work::Resume(1_000_000),
+        aims: &[],
     },
 ];
