@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 /// How long a test waits for what must come. Generous: it only costs time when the test fails.
-pub const WAIT: Duration = Duration::from_secs(5);
+pub const WAIT: Duration = Duration::from_secs(20);
 
 /// How long a test listens to be sure that nothing comes.
 pub const QUIET: Duration = Duration::from_millis(300);

@@ -17,7 +17,7 @@ use anyhow::{Context, Result};
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// Rounds of the shorter run.
-const ROUNDS: u64 = 500;
+const ROUNDS: u64 = 4000;
 /// How many times as many the longer one has.
 const TIMES: u64 = 5;
 /// What a step may take beyond what is expected, percent.
@@ -51,7 +51,7 @@ fn main() -> Result<ExitCode> {
 
 fn expected(text: &str) -> Result<BTreeMap<&str, u64>> {
     let line = |line| -> Result<(&str, u64)> {
-        let (name, count) = str::split_once(line, ' ').with_context(|| format!("{line:?} is no name and number"))?;
+        let (name, count) = str::rsplit_once(line, ' ').with_context(|| format!("{line:?} is no name and number"))?;
         Ok((name, count.parse()?))
     };
     text.lines().map(line).collect()
