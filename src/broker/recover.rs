@@ -53,7 +53,7 @@ impl Broker {
         let ends_wall_ms = ends_wall_ms.unwrap_or_else(|| {
             // Its client was connected to the end: it left with the process that ended [MQTT-3.1.2-23].
             let ends_wall_ms = now.wall_ms.saturating_add(u64::from(expiry_s) * 1000);
-            self.append(vec![Record::Leave { session, ends_wall_ms: Some(ends_wall_ms) }]);
+            self.store.append(vec![Record::Leave { session, ends_wall_ms: Some(ends_wall_ms) }]);
             ends_wall_ms
         });
         let at = now.moment.plus_ms(ends_wall_ms.saturating_sub(now.wall_ms));
@@ -78,7 +78,7 @@ mod tests {
     use crate::mqtt::QoS;
     use crate::session::Options;
     use crate::store::memory::Memory;
-    use crate::store::{Bounds, Store};
+    use crate::store::{Bounds, Levels, Store};
 
     fn now(ms: u64) -> Now {
         Now { moment: Moment::from_ms(ms), wall_ms: 1_000_000 + ms }
@@ -93,6 +93,7 @@ mod tests {
             directory: Directory::new(),
             later: Later::new(),
             store: Arc::new(store),
+            levels: Levels::default(),
         }
     }
 

@@ -11,7 +11,7 @@ use crate::message::Message;
 use crate::metrics::{Dropped, Metric};
 use crate::mqtt::{QoS, ReasonCode};
 use crate::session::{Delivery, Owed, Receipt};
-use crate::store::Record;
+use crate::store::{Level, Record};
 
 /// What the same publisher sent earlier and is not delivered yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,19 +30,22 @@ impl Core {
     /// A client's publication: routed, kept, delivered; and its answer is owed.
     pub(super) fn publish_from(&mut self, slot: u32, message: Message, receipt: Option<Receipt>) {
         let mut records = Vec::new();
+        let of_topic = self.shared.broker.levels.topics.of(message.topic());
+        let mut level = of_topic.map_or_else(|| self.level_of(slot), |level| self.held_back(level));
         if let (Some(receipt), Some(client)) = (&receipt, self.clients.get(slot))
             && receipt.qos() == QoS::ExactlyOnce
             && let Some(seat) = client.seat.as_ref().filter(|seat| seat.is_durable())
         {
-            // The identifier and the fan-out are kept together or not at all.
+            // The identifier and the fan-out are kept together or not at all, as safe as the more careful of the two asks.
+            level = level.max(client.door.level);
             records.push(Record::Received { session: seat.session, packet_id: receipt.packet_id() });
         }
         let bytes = message.bytes();
         let waits = self.clients.get(slot).is_some_and(|client| !client.pending.is_empty()) || !self.orphans.is_empty();
-        let (ticket, reason, held) = self.publish(message, records, Earlier::waits(waits));
+        let (ticket, reason, held) = self.publish(message, (records, level), Earlier::waits(waits));
         match receipt {
             Some(receipt) => {
-                self.owe(slot, Pending { ticket, owed: Owed::Accepted { receipt, reason }, bytes, held });
+                self.owe(slot, Pending { ticket, level, owed: Owed::Accepted { receipt, reason }, bytes, held });
             }
             None => self.orphans.extend(held.map(|held| *held)),
         }
@@ -50,16 +53,18 @@ impl Core {
 
     /// Publishes a message nobody waits for an answer to: a will, the broker's own.
     pub(super) fn publish_alone(&mut self, message: Message, records: Vec<Record>) {
-        let (_, _, held) = self.publish(message, records, Earlier::waits(!self.orphans.is_empty()));
+        let broker = &self.shared.broker;
+        let level = broker.levels.topics.of(message.topic()).unwrap_or_else(|| broker.store.level());
+        let (_, _, held) = self.publish(message, (records, level), Earlier::waits(!self.orphans.is_empty()));
         self.orphans.extend(held.map(|held| *held));
     }
 
-    /// Routes `message`, appends it with `records`, and delivers it: QoS 0 and 1 at once, QoS 2 once it is durable and what its
-    /// publisher sent before it was delivered [MQTT-4.6.0-6] [MQTT3-4.6.0-6].
+    /// Routes `message`, appends it with records at a level, and delivers it: QoS 0 and 1 at once, QoS 2 once it is as safe as
+    /// that and what its publisher sent before it was delivered [MQTT-4.6.0-6] [MQTT3-4.6.0-6].
     fn publish(
         &mut self,
         message: Message,
-        mut records: Vec<Record>,
+        (mut records, level): (Vec<Record>, Level),
         earlier: Earlier,
     ) -> (Ticket, ReasonCode, Option<Box<Held>>) {
         let message = Arc::new(message);
@@ -82,14 +87,14 @@ impl Core {
             let recipients = std::mem::take(&mut plan.recipients);
             records.push(Record::Enqueue { message: Arc::clone(&message), recipients });
         }
-        let mut ticket = self.shared.broker.append(records);
+        let mut ticket = self.shared.broker.append(records, level);
         let mut held = None;
-        if message.qos == QoS::ExactlyOnce && (earlier == Earlier::Waits || ticket > self.shared.broker.store.durable())
-        {
+        if message.qos == QoS::ExactlyOnce && (earlier == Earlier::Waits || !self.is_settled(ticket, level)) {
             let by_core = plan.by_core.iter_mut().map(std::mem::take).collect();
             held = Some(Box::new(Held {
                 message: Arc::clone(&message),
                 ticket,
+                level,
                 by_core,
                 stored: std::mem::take(&mut plan.stored),
             }));
@@ -98,7 +103,7 @@ impl Core {
             self.deliver_plan(&message, ticket, &mut plan.by_core);
         }
         for copy in plan.extra.drain(..) {
-            ticket = ticket.max(self.publish_extra(&message, copy, earlier));
+            ticket = ticket.max(self.publish_extra(&message, level, copy, earlier));
         }
         plan.clear();
         self.plan = plan;
@@ -106,13 +111,13 @@ impl Core {
     }
 
     /// A further copy for a session that gets the message already.
-    fn publish_extra(&mut self, message: &Arc<Message>, copy: Stored, earlier: Earlier) -> Ticket {
+    fn publish_extra(&mut self, message: &Arc<Message>, level: Level, copy: Stored, earlier: Earlier) -> Ticket {
         let record = Record::Enqueue { message: Arc::clone(message), recipients: vec![copy.recipient()] };
-        let ticket = self.shared.broker.append(vec![record]);
+        let ticket = self.shared.broker.append(vec![record], level);
         let by_core = vec![Vec::new(); self.shared.inboxes.len()];
-        let held = Held { message: Arc::clone(message), ticket, by_core, stored: vec![copy] };
+        let held = Held { message: Arc::clone(message), ticket, level, by_core, stored: vec![copy] };
         let waits = earlier == Earlier::Waits || !self.orphans.is_empty();
-        if message.qos == QoS::ExactlyOnce && (waits || ticket > self.shared.broker.store.durable()) {
+        if message.qos == QoS::ExactlyOnce && (waits || !self.is_settled(ticket, level)) {
             self.orphans.push(held);
         } else {
             self.deliver_held(held);

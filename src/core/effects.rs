@@ -12,7 +12,7 @@ use crate::message::Message;
 use crate::metrics::Dropped;
 use crate::mqtt::{Auth, PacketId, QoS, ReasonCode, RetainHandling};
 use crate::session::{Change, Effect, Owed, Reauthentication, SavedSubscription, Taken, Wanted};
-use crate::store::{Recipient, Record};
+use crate::store::{Level, Recipient, Record};
 use crate::threshold::Challenge;
 use crate::topic::filter::TopicFilter;
 
@@ -25,7 +25,7 @@ impl Core {
         for effect in effects.drain(..) {
             match effect {
                 Effect::Publish { message, receipt } => self.publish_from(slot, message, receipt),
-                Effect::Owe(owed) => self.owe(slot, Pending::new(Ticket::NONE, owed)),
+                Effect::Owe(owed) => self.owe(slot, Pending::new(Ticket::NONE, Level::Memory, owed)),
                 Effect::Save { change, then } => self.save(slot, change, then),
                 Effect::Subscribe { packet_id, wanted } => self.subscribe(slot, packet_id, wanted),
                 Effect::Unsubscribe { packet_id, filters } => self.unsubscribe(slot, packet_id, &filters),
@@ -44,26 +44,49 @@ impl Core {
         let Some(session) = self.clients.get(slot).and_then(|client| Some(client.seat.as_ref()?.session)) else {
             return;
         };
-        let ticket = self.shared.broker.append(vec![Record::Edit(session, change)]);
+        let level = self.level_of(slot);
+        let ticket = self.shared.broker.append(vec![Record::Edit(session, change)], level);
         if let Some(owed) = then {
-            self.owe(slot, Pending::new(ticket, owed));
+            self.owe(slot, Pending::new(ticket, level, owed));
         }
     }
 
-    /// Keeps an answer until its ticket is durable and everything owed before it has left; at once if that is so already.
+    /// What a client's session state is kept at.
+    pub(super) fn level_of(&self, slot: u32) -> Level {
+        let level = self.clients.get(slot).map_or_else(|| self.shared.broker.store.level(), |client| client.door.level);
+        self.held_back(level)
+    }
+
+    /// The level itself, but for who waits for nothing while too much waits to be written.
+    pub(super) fn held_back(&self, level: Level) -> Level {
+        if level == Level::Memory && self.shared.broker.store.is_behind() { Level::Os } else { level }
+    }
+
+    /// Whether an append has become as safe as it asked to be, or has failed.
+    pub(super) fn is_settled(&self, ticket: Ticket, level: Level) -> bool {
+        self.marks.reached(ticket, level) || self.shared.broker.store.marks().reached(ticket, level)
+    }
+
+    /// Keeps an answer until its ticket is as safe as it must be and everything owed before it has left; at once if that is so
+    /// already.
     pub(super) fn owe(&mut self, slot: u32, pending: Pending) {
-        let Some(client) = self.clients.get_mut(slot) else {
+        let Some(client) = self.clients.get(slot) else {
             self.orphans.extend(pending.held.map(|held| *held));
             return;
         };
-        let ticket = pending.ticket;
-        let is_durable = ticket <= self.durable || ticket <= self.shared.broker.store.durable();
-        if client.pending.is_empty() && is_durable {
+        if client.pending.is_empty() && self.orphans_let_go(&pending) && self.is_settled(pending.ticket, pending.level)
+        {
             return self.settle(slot, pending);
         }
+        let Some(client) = self.clients.get_mut(slot) else { return };
         client.pending_bytes += pending.bytes;
         client.pending.push_back(pending);
         self.wait_for_store(slot);
+    }
+
+    /// A QoS 2 message does not overtake what its publisher sent over a connection before this one.
+    fn orphans_let_go(&self, pending: &Pending) -> bool {
+        pending.held.is_none() || self.orphans.is_empty()
     }
 
     /// An answer's turn has come.
@@ -87,21 +110,19 @@ impl Core {
         }
     }
 
-    /// Lets go of everything whose ticket has become durable.
+    /// Lets go of everything whose ticket has become as safe as it must be.
     pub(super) fn look_at_the_store(&mut self) {
-        let durable = self.shared.broker.store.durable();
-        if durable == self.durable {
+        let marks = self.shared.broker.store.marks();
+        if marks == self.marks {
             return;
         }
-        self.durable = durable;
-        for held in std::mem::take(&mut self.orphans) {
-            if held.ticket <= durable { self.deliver_held(held) } else { self.orphans.push(held) }
-        }
+        self.marks = marks;
+        self.let_orphans_go();
         for address in std::mem::take(&mut self.waiting) {
             let Some(client) = self.clients.at(address) else { continue };
             client.flags.waiting = false;
             if matches!(client.stage, Stage::Entering(_)) {
-                self.recorded(address.slot, durable);
+                self.recorded(address.slot);
             }
             self.settle_durable(address.slot);
             self.resume_reading(address.slot);
@@ -113,15 +134,24 @@ impl Core {
 
     fn settle_durable(&mut self, slot: u32) {
         loop {
-            let durable = self.durable;
-            let Some(client) = self.clients.get_mut(slot) else { return };
-            if client.pending.front().is_none_or(|pending| pending.ticket > durable) {
+            let Some(client) = self.clients.get(slot) else { return };
+            let Some(first) = client.pending.front() else { return };
+            if !self.marks.reached(first.ticket, first.level) || !self.orphans_let_go(first) {
                 return;
             }
+            let Some(client) = self.clients.get_mut(slot) else { return };
             if let Some(pending) = client.pending.pop_front() {
                 client.pending_bytes -= pending.bytes;
                 self.settle(slot, pending);
             }
+        }
+    }
+
+    /// In their order, whatever their levels are: two of them may be of one publisher.
+    fn let_orphans_go(&mut self) {
+        let settled = self.orphans.iter().take_while(|held| self.marks.reached(held.ticket, held.level)).count();
+        for held in self.orphans.drain(..settled).collect::<Vec<_>>() {
+            self.deliver_held(held);
         }
     }
 
@@ -136,15 +166,16 @@ impl Core {
         for one in wanted {
             taken.push(self.subscribe_one(&seat, one, &mut search, &mut records));
         }
-        let mut ticket = self.shared.broker.append(records);
+        let level = self.level_of(slot);
+        let mut ticket = self.shared.broker.append(records, level);
         let mut answer = taken;
         if seat.is_durable() {
             for one in &mut answer {
-                ticket = ticket.max(self.enqueue_retained(&seat, one));
+                ticket = ticket.max(self.enqueue_retained(&seat, level, one));
             }
         }
         if let Some(owed) = self.with_session(slot, |session, _, _, _| session.handle_subscribed(packet_id, answer)) {
-            self.owe(slot, Pending::new(ticket, owed));
+            self.owe(slot, Pending::new(ticket, level, owed));
         }
     }
 
@@ -198,7 +229,7 @@ impl Core {
     }
 
     /// A durable session owns its retained messages above QoS 0 like any others: they go into its queue.
-    fn enqueue_retained(&mut self, seat: &Seat, taken: &mut Taken) -> Ticket {
+    fn enqueue_retained(&mut self, seat: &Seat, level: Level, taken: &mut Taken) -> Ticket {
         let Some((_, options)) = &taken.subscription else { return Ticket::NONE };
         let mut last = Ticket::NONE;
         for (message, ticket) in &mut taken.retained {
@@ -213,7 +244,7 @@ impl Core {
                 subscription_ids: options.subscription_id.into_iter().collect(),
             };
             let record = Record::Enqueue { message: Arc::clone(message), recipients: vec![recipient] };
-            *ticket = self.shared.broker.append(vec![record]);
+            *ticket = self.shared.broker.append(vec![record], level);
             last = *ticket;
         }
         last
@@ -232,10 +263,11 @@ impl Core {
             }
             codes.push(if there { ReasonCode::Success } else { ReasonCode::NoSubscriptionExisted });
         }
-        let ticket = self.shared.broker.append(records);
+        let level = self.level_of(slot);
+        let ticket = self.shared.broker.append(records, level);
         let owed = self.with_session(slot, |session, _, _, _| session.handle_unsubscribed(packet_id, filters, codes));
         if let Some(owed) = owed {
-            self.owe(slot, Pending::new(ticket, owed));
+            self.owe(slot, Pending::new(ticket, level, owed));
         }
     }
 

@@ -12,8 +12,8 @@ use crate::message::{Message, Parts};
 use crate::metrics::{Closed, Dropped, Metric};
 use crate::mqtt::{Outgoing, ReasonCode, Will, outgoing};
 use crate::session::{Change, Ending, Farewell, may_publish};
-use crate::store::Record;
 use crate::store::record::LaterWill;
+use crate::store::{Level, Record};
 
 /// How long a closing connection is read and its bytes thrown away, so that the last packet is not wiped out by a reset.
 const LINGER_MS: u64 = 2_000;
@@ -97,20 +97,21 @@ impl Core {
             may_publish_will
         });
         let Some(address) = self.clients.address(slot) else { return };
+        let level = self.level_of(slot);
         if lives {
             let ends = self.session_end(farewell.session_expiry_s);
             let ends_wall_ms = ends.map(|at| self.now.wall_ms + at.ms_since(self.now.moment));
             let mut changes = farewell.changes;
             changes.push(Change::Expiry { expiry_s: farewell.session_expiry_s });
             let edits = changes.into_iter().map(|change| Record::Edit(seat.session, change));
-            broker.append(edits.chain([Record::Leave { session: seat.session, ends_wall_ms }]).collect());
+            broker.append(edits.chain([Record::Leave { session: seat.session, ends_wall_ms }]).collect(), level);
             // Before the seat is free: whoever takes it calls off what was planned, and cannot do so too early.
-            self.plan_ending(seat, will, ends);
+            self.plan_ending(seat, will, ends, level);
             broker.directory.leave(seat, address, true);
         } else {
             broker.forget_subscriptions(seat, farewell.subscriptions.iter().map(|filter| &**filter));
             if seat.is_durable() {
-                broker.append(vec![Record::End(seat.session)]);
+                broker.append(vec![Record::End(seat.session)], level);
             }
             broker.directory.leave(seat, address, false);
             if let Some(will) = will {
@@ -129,7 +130,7 @@ impl Core {
     }
 
     /// A session lives on without a connection: its end, and its will if that is delayed, are put down for later.
-    fn plan_ending(&mut self, seat: &Arc<Seat>, will: Option<Will>, ends: Option<Moment>) {
+    fn plan_ending(&mut self, seat: &Arc<Seat>, will: Option<Will>, ends: Option<Moment>, level: Level) {
         let broker = Arc::clone(&self.shared.broker);
         match will {
             Some(will) if will.delay_s > 0 => {
@@ -138,7 +139,7 @@ impl Core {
                 let at = ends.map_or(delayed, |ends| ends.min(delayed));
                 let due_wall_ms = self.now.wall_ms + at.ms_since(self.now.moment);
                 let later = Box::new(LaterWill { will: will.clone(), due_wall_ms });
-                broker.append(vec![Record::Will { session: seat.session, will: later }]);
+                broker.append(vec![Record::Will { session: seat.session, will: later }], level);
                 broker.later.add(at, Due::Will { seat: Arc::clone(seat), will });
             }
             Some(will) => self.publish_will(will, seat.origin),

@@ -46,12 +46,11 @@ use crate::broker::plan::Plan;
 use crate::broker::route::Routing;
 use crate::broker::seat::Address;
 use crate::clock::{Moment, Now};
-use crate::identity::Ticket;
 use crate::metrics::{Board, Closed, Counters, Metric};
 use crate::mqtt::publish::Templates;
 use crate::net::{Layers, Transport};
 use crate::session::{Desk, Effect, Ending, Sent, Session};
-use crate::store::Lost;
+use crate::store::{Lost, Marks};
 
 /// Bytes read from one connection in one turn.
 const SCRATCH_BYTES: usize = 64 * 1024;
@@ -110,8 +109,8 @@ pub struct Core {
     waiting: Vec<Address>,
     /// QoS 2 messages whose publisher is gone and which wait for their commit.
     orphans: Vec<Held>,
-    /// The store's mark, as last looked at.
-    durable: Ticket,
+    /// The store's marks, as last looked at.
+    marks: Marks,
     /// What the store has dropped and is counted. Only the first core counts it.
     store_lost: Lost,
     /// Empty effect lists, one per depth of nesting.
@@ -143,7 +142,7 @@ impl Core {
             again: Vec::new(),
             waiting: Vec::new(),
             orphans: Vec::new(),
-            durable: shared.broker.store.durable(),
+            marks: shared.broker.store.marks(),
             store_lost: Lost::default(),
             spare_effects: Vec::new(),
             shown: now.moment,

@@ -2,6 +2,7 @@
 
 mod authority;
 mod flow;
+mod levels;
 mod panics;
 mod seats;
 
@@ -16,7 +17,7 @@ use crate::broker::retain::Retained;
 use crate::net::{Pipe, pipe};
 use crate::session::Limits;
 use crate::store::memory::Memory;
-use crate::store::{Bounds, Store};
+use crate::store::{Bounds, Level, Levels, Store, TopicLevels};
 use crate::threshold::Rules;
 use crate::wake::Wake;
 
@@ -44,14 +45,32 @@ impl Bench {
         Self::over(Arc::clone(&store) as Arc<dyn Store>, store, limits, capacity)
     }
 
+    /// With a store that commits when the test says so, and topics of these levels; its clients come in at `listener`.
+    pub(super) fn with_levels(topics: &[(&str, Level)], listener: Level) -> Self {
+        let store = Arc::new(Memory::manual(Bounds::default()));
+        let topics = TopicLevels::new(topics.iter().map(|(pattern, level)| (Box::from(*pattern), *level)));
+        let seen = Arc::clone(&store) as Arc<dyn Store>;
+        Self::built(seen, store, (Limits::default(), 1 << 20), (topics, listener))
+    }
+
     /// The same, with `seen` being what the cores see of the store.
     pub(super) fn over(seen: Arc<dyn Store>, store: Arc<Memory>, limits: Limits, capacity: usize) -> Self {
+        Self::built(seen, store, (limits, capacity), (TopicLevels::default(), Level::Sync))
+    }
+
+    fn built(
+        seen: Arc<dyn Store>,
+        store: Arc<Memory>,
+        (limits, capacity): (Limits, usize),
+        (topic_levels, level): (TopicLevels, Level),
+    ) -> Self {
         let broker = Arc::new(Broker {
             index: Index::new(),
             retained: Retained::default(),
             directory: Directory::new(),
             later: Later::new(),
             store: seen,
+            levels: Levels { topics: topic_levels, listeners: Vec::new() },
         });
         let inboxes = (0..2).map(|_| Arc::new(Inbox::new(Wake::silent()))).collect();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -60,7 +79,8 @@ impl Bench {
         let shared = Arc::new(Shared { broker, inboxes, auth, board: Arc::new(Board::new(2)) });
         let anonymous_may = Arc::new(Permissions::everything());
         let rules = Rules { allow_anonymous: true, methods: Vec::new(), anonymous_may };
-        let door = Arc::new(Door::new("bench", Arc::new(rules), Arc::new(limits), 10_000, 8192));
+        let door = Door::new("bench", Arc::new(rules), Arc::new(limits), 10_000, 8192);
+        let door = Arc::new(door.at_level(level));
         let cores = (0..2).map(|id| Core::new(id, Arc::clone(&shared), Now::default())).collect();
         Self { cores, shared, store, door, now_ms: 0, capacity }
     }

@@ -10,11 +10,12 @@ use rocksdb::{ColumnFamily, DB, Direction, IteratorMode, ReadOptions, WriteBatch
 
 use super::layout::{self, Row};
 use super::ram::{Open, Ram};
+use super::shared::Append;
 use crate::identity::{SessionId, Ticket};
 use crate::message::Message;
 use crate::session::{Change, OutState};
 use crate::store::record::{self, Epoch};
-use crate::store::{Bounds, Lost, Recipient, Record, WhenFull};
+use crate::store::{Bounds, Level, Lost, Recipient, Record, WhenFull};
 
 /// From this many queues on a body is stored once.
 const SHARED_FROM: usize = 5;
@@ -75,21 +76,24 @@ impl<'a> Builder<'a> {
     }
 
     /// Finds messages that are enqueued and done with in this window.
-    pub(super) fn cancel<'r>(&mut self, window: impl Iterator<Item = (Ticket, &'r Vec<Record>)> + Clone) {
-        let done = |record: &'r Record| match record {
+    pub(super) fn cancel(&mut self, window: &[Append]) {
+        let done = |record: &Record| match record {
             Record::Edit(session, Change::Done { ticket }) => Some((*session, *ticket)),
             _ => None,
         };
-        let first = window.clone().next().map_or(Ticket::NONE, |(ticket, _)| ticket);
-        let records = window.flat_map(|(_, records)| records);
+        let first = window.first().map_or(Ticket::NONE, |append| append.ticket);
+        let records = window.iter().flat_map(|append| &append.records);
         // Earlier tickets were enqueued by an earlier commit.
         self.cancelled.extend(records.filter_map(done).filter(|(_, ticket)| *ticket >= first));
     }
 
     /// Adds the records of one append.
-    pub(super) fn add(&mut self, ticket: Ticket, records: Vec<Record>) {
+    pub(super) fn add(&mut self, append: Append) {
+        let Append { ticket, level, records } = append;
         if self.is_refused(&records) {
             self.refused.push(ticket);
+            // Its publisher has its answer already, so it is counted as what it is: dropped.
+            self.lost.queue_full += u64::from(level == Level::Memory);
             return;
         }
         for record in records {
