@@ -175,7 +175,7 @@ pub trait Store: Send + Sync {
     fn durable(&self) -> Ticket {
         self.marks().synced
     }
-    /// Whether so much waits to be written that an append at [`Level::Memory`] should not be made: acknowledged without waiting, its
+    /// Whether so much waits to be written that no append should be made at [`Level::Memory`]: acknowledged without waiting, its
     /// publisher would send more, and nothing would bound what waits. Level `os` holds it back.
     fn is_behind(&self) -> bool {
         false
