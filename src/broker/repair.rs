@@ -14,7 +14,7 @@ use super::index::Interest;
 use super::seat::Seat;
 use crate::identity::{SessionId, Ticket};
 use crate::session::Saved;
-use crate::store::Record;
+use crate::store::{Level, Record};
 use crate::topic::filter::TopicFilter;
 
 /// What is tried at once: while the store takes nothing, all of it is in vain.
@@ -88,7 +88,7 @@ impl Asked {
                 let doubtful = self.broker.repairs.take_compare(seat.session);
                 let known = saved.subscriptions.iter().map(|saved| &*saved.filter);
                 self.broker.forget_subscriptions(&seat, known.chain(doubtful.iter().map(|filter| &**filter)));
-                self.broker.append_end(seat.session);
+                self.broker.append_end(seat.session, self.broker.store.level());
             }
             Some(Repair::Ended(..)) | None => {}
         }
@@ -103,9 +103,10 @@ impl Broker {
         self.ask(Repair::End(seat));
     }
 
-    /// Records that a session has ended, and again if the store refuses.
-    pub fn append_end(&self, session: SessionId) {
-        let ticket = self.store.append(vec![Record::End(session)]);
+    /// Records that a session has ended, and again, at the store's own level, if the store refuses. That is looked at once the store
+    /// is done with the record, whatever the level is: nobody waits for it.
+    pub fn append_end(&self, session: SessionId, level: Level) {
+        let ticket = self.append(vec![Record::End(session)], level);
         if ticket > self.store.durable() || self.store.failed(ticket) {
             self.repairs.add(Repair::Ended(session, ticket));
         }
@@ -135,7 +136,7 @@ impl Broker {
                 Repair::Ended(_, ticket) if ticket > self.store.durable() => self.repairs.add(repair),
                 Repair::Ended(_, ticket) if !self.store.failed(ticket) => {}
                 _ if tries.next().is_none() => self.repairs.add(repair),
-                Repair::Ended(session, _) => self.append_end(session),
+                Repair::Ended(session, _) => self.append_end(session, self.store.level()),
                 Repair::Compare(..) | Repair::End(_) => self.ask(repair),
             }
         }

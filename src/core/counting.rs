@@ -60,6 +60,7 @@ impl Core {
         };
         count(Dropped::QueueFull, lost.queue_full, before.queue_full);
         count(Dropped::SessionEnded, lost.session_ended, before.session_ended);
+        count(Dropped::Unwritten, lost.unwritten, before.unwritten);
     }
 
     pub(super) fn count_refused(&mut self, reason: ReasonCode) {

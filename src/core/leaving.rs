@@ -9,8 +9,8 @@ use std::sync::Arc;
 use super::client::Held;
 use super::{Core, Mail};
 use crate::broker::seat::{Address, Seat};
-use crate::identity::Ticket;
 use crate::session::Farewell;
+use crate::store::Level;
 
 /// What is settled when a seat is left.
 #[derive(Debug)]
@@ -20,6 +20,8 @@ pub(super) struct Parting {
     pub(super) address: Address,
     /// The authenticated user.
     pub(super) owner: Option<Arc<str>>,
+    /// What its listener keeps session state at.
+    pub(super) level: Level,
     pub(super) farewell: Farewell,
     pub(super) may_publish_will: bool,
     /// Filters of which the index may say something else than the store.
@@ -50,11 +52,14 @@ impl Core {
         leaving.map(|leaving| leaving.claimants.push(claimant)).is_some()
     }
 
-    /// Delivers what has become durable of clients that are gone.
-    pub(super) fn deliver_leaving(&mut self, durable: Ticket) {
+    /// Delivers what has become as safe as it must be of clients that are gone, of each in its order.
+    pub(super) fn deliver_leaving(&mut self) {
         let mut all = std::mem::take(&mut self.leaving);
         for leaving in &mut all {
-            while let Some(held) = leaving.held.pop_front_if(|held| held.ticket <= durable) {
+            while let Some(held) = leaving
+                .held
+                .pop_front_if(|held| self.marks.reached(held.ticket, held.level) && self.orphans_let_go(Some(held)))
+            {
                 self.deliver_held(held);
             }
         }

@@ -85,6 +85,7 @@ impl Shards {
         Lost {
             queue_full: self.queue_full.load(Ordering::Relaxed),
             session_ended: self.session_ended.load(Ordering::Relaxed),
+            unwritten: 0,
         }
     }
 

@@ -201,7 +201,7 @@ fn the_end_of_a_session_is_planned_by_leave_called_off_by_open_and_takes_everyth
     assert_eq!(waiting(&store, ONE).len(), 2, "what waits is kept for the client that is back");
     store.append(vec![Record::End(ONE)]);
     assert_eq!((ends(&store), load(&store, ONE), waiting(&store, ONE).len()), (None, Saved::default(), 0));
-    assert_eq!(store.lost(), Lost { queue_full: 0, session_ended: 2 });
+    assert_eq!(store.lost(), Lost { queue_full: 0, session_ended: 2, unwritten: 0 });
     store.append(vec![Record::Edit(ONE, Change::Expiry { expiry_s: 1 }), enqueue("late", &[ONE])]);
     assert!(store.recover().sessions.is_empty(), "an edit makes no session");
 }
@@ -230,7 +230,7 @@ fn a_full_queue_drops_the_oldest_that_was_not_sent_and_counts_it() {
         }
         assert_eq!(waiting(&store, ONE), ["3", "4"]);
         assert_eq!(load(&store, ONE).outgoing.len(), 1, "what was sent is not dropped");
-        assert_eq!(store.lost(), Lost { queue_full: 2, session_ended: 0 });
+        assert_eq!(store.lost(), Lost { queue_full: 2, session_ended: 0, unwritten: 0 });
     }
     let store = opened(Memory::instant(Bounds { messages_max: 0, bytes_max: 0, when_full }));
     store.append(vec![enqueue("large", &[ONE])]);

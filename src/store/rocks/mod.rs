@@ -1,7 +1,7 @@
 //! The store on RocksDB: one thread writes and syncs, one reads, and an acknowledgement waits for the mark they move.
 //!
 //! ```text
-//!  cores ──append──▶ inbox ──▶ writer: one WriteBatch, one sync ──▶ mark ──wake──▶ cores
+//!  cores ──append──▶ inbox ──▶ writer: one WriteBatch, one sync ──▶ marks ──wake──▶ cores
 //!                       │        │ reads behind everything before them
 //!                       └────────▼
 //!                             reader ──answer──▶ inbox of the core that asked
@@ -10,8 +10,8 @@
 //! A key for each message and session (`layout.rs`), a checksum in each value (`store::record`), little in memory (`ram.rs`). What is
 //! damaged is never passed over: a start is refused, a running process ends.
 //!
-//! *Architecture invariant:* nothing is acknowledged that is not in the log, and synced in mode `sync`; a sync that failed
-//! is never tried again.
+//! *Architecture invariant:* nothing that asked for `os` or `sync` is acknowledged before it is in the log, nothing that asked for
+//! `sync` before it is synced; a sync that failed is never tried again.
 //!
 //! Start with `writer.rs`, then `batch.rs` and `recover.rs`.
 
@@ -48,7 +48,7 @@ use crate::clock::Now;
 use crate::identity::{SessionId, Ticket};
 use crate::session::{Page, Saved};
 use crate::store::record::Epoch;
-use crate::store::{Bounds, Lost, Record, Recovered, Store};
+use crate::store::{Bounds, Level, Lost, Marks, Record, Recovered, Store};
 use crate::wake::Wake;
 use reader::Reader;
 use shared::{Read, Shared, What};
@@ -56,15 +56,6 @@ use writer::Writer;
 
 /// The exit code of a process that lost a thread of its store (EX_SOFTWARE of sysexits.h).
 const EXIT_SOFTWARE: i32 = 70;
-
-/// When an acknowledgement may leave.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// Written and synced: survives power loss.
-    Sync,
-    /// Written; synced every 100 ms: survives the end of the process.
-    Os,
-}
 
 /// Ends the process because stored data is damaged: what would be given out without it is less than was promised.
 fn damaged(what: &str) -> ! {
@@ -85,17 +76,18 @@ fn outlive(thread: &str, run: impl FnOnce()) {
 /// A store in a folder.
 pub struct Rocks {
     shared: Arc<Shared>,
-    mode: Mode,
+    level: Level,
     recovered: Mutex<Option<Recovered>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Rocks {
     /// Opens or makes the store in `folder`, reads what is there, and starts its threads. `epoch` is the wall clock at moment 0.
+    /// `level` is what an append is made at where nobody asks for another.
     ///
     /// # Errors
     /// The folder is damaged, another process's, or of a newer format; or the system gives no thread.
-    pub fn open(folder: &Path, mode: Mode, bounds: Bounds, epoch: Epoch) -> Result<Self, OpenError> {
+    pub fn open(folder: &Path, level: Level, bounds: Bounds, epoch: Epoch) -> Result<Self, OpenError> {
         let began = Instant::now();
         let opened = open::open(folder)?;
         let opened_sequence = opened.db.latest_sequence_number();
@@ -116,7 +108,6 @@ impl Rocks {
         let again: PathBuf = folder.to_owned();
         let writer = Writer {
             shared: Arc::clone(&shared),
-            mode,
             synced: opened_sequence,
             marker: Some(opened.marker),
             reads,
@@ -138,17 +129,21 @@ impl Rocks {
         let threads =
             vec![spawn("store-writer", Box::new(|| writer.run()))?, spawn("store-reader", Box::new(|| reader.run()))?];
         let (recovered, threads) = (Mutex::new(Some(found.recovered)), Mutex::new(threads));
-        Ok(Self { shared, mode, recovered, threads })
+        Ok(Self { shared, level, recovered, threads })
     }
 }
 
 impl Store for Rocks {
-    fn append(&self, records: Vec<Record>) -> Ticket {
-        self.shared.append(records)
+    fn append_at(&self, records: Vec<Record>, level: Level) -> Ticket {
+        self.shared.append(records, level)
     }
 
-    fn durable(&self) -> Ticket {
-        self.shared.durable()
+    fn marks(&self) -> Marks {
+        self.shared.marks()
+    }
+
+    fn is_behind(&self) -> bool {
+        self.shared.is_behind()
     }
 
     fn failed(&self, ticket: Ticket) -> bool {
@@ -170,11 +165,8 @@ impl Store for Rocks {
         self.shared.read(Read { session, what: What::Page { after, max, answer } });
     }
 
-    fn mode(&self) -> &'static str {
-        match self.mode {
-            Mode::Sync => "sync",
-            Mode::Os => "os",
-        }
+    fn level(&self) -> Level {
+        self.level
     }
 
     fn recover(&self) -> Recovered {
@@ -185,6 +177,7 @@ impl Store for Rocks {
         Lost {
             queue_full: self.shared.queue_full.load(Ordering::Relaxed),
             session_ended: self.shared.session_ended.load(Ordering::Relaxed),
+            unwritten: self.shared.unwritten.load(Ordering::Relaxed),
         }
     }
 
@@ -217,6 +210,6 @@ impl Drop for Rocks {
 
 impl std::fmt::Debug for Rocks {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Rocks").field("mode", &self.mode).finish_non_exhaustive()
+        f.debug_struct("Rocks").field("level", &self.level).finish_non_exhaustive()
     }
 }

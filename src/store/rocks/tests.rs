@@ -16,7 +16,7 @@ const ONE: SessionId = SessionId(1);
 const EPOCH: Epoch = Epoch { wall_at_start_ms: 1_000_000 };
 
 fn open_with(folder: &Path, bounds: Bounds) -> Rocks {
-    Rocks::open(folder, Mode::Sync, bounds, EPOCH).unwrap()
+    Rocks::open(folder, Level::Sync, bounds, EPOCH).unwrap()
 }
 
 fn open(folder: &Path) -> Rocks {
@@ -138,7 +138,7 @@ fn a_copy_of_the_folder_as_a_kill_leaves_it_has_everything_that_was_durable() {
     }
     let again = open(copy.path());
     assert_eq!(waiting(&again, 1).len(), 500);
-    assert!(matches!(Rocks::open(folder.path(), Mode::Sync, Bounds::default(), EPOCH), Err(OpenError::InUse(_))));
+    assert!(matches!(Rocks::open(folder.path(), Level::Sync, Bounds::default(), EPOCH), Err(OpenError::InUse(_))));
 }
 
 #[test]
@@ -175,13 +175,13 @@ fn a_full_queue_refuses_its_own_messages_and_loses_the_oldest_to_a_broadcast() {
     let taken = store.append(vec![enqueue("all", [1, 2])]);
     settled(&store, taken);
     assert_eq!((store.failed(taken), waiting(&store, 1)), (false, vec!["1".to_owned(), "all".to_owned()]));
-    assert_eq!(store.lost(), Lost { queue_full: 1, session_ended: 0 });
+    assert_eq!(store.lost(), Lost { queue_full: 1, session_ended: 0, unwritten: 0 });
     let Record::Enqueue { message, recipients, .. } = enqueue("told nobody", [1]) else { unreachable!() };
     let publisher = Publisher::CannotBeTold;
     let taken = store.append(vec![Record::Enqueue { message, recipients, publisher }]);
     settled(&store, taken);
     assert_eq!((store.failed(taken), waiting(&store, 1)), (false, vec!["all".to_owned(), "told nobody".to_owned()]));
-    assert_eq!(store.lost(), Lost { queue_full: 2, session_ended: 0 });
+    assert_eq!(store.lost(), Lost { queue_full: 2, session_ended: 0, unwritten: 0 });
 }
 
 #[test]
@@ -194,7 +194,7 @@ fn a_session_that_ends_leaves_nothing() {
     }
     let ended = store.append(vec![Record::End(ONE)]);
     settled(&store, ended);
-    assert_eq!(store.lost(), Lost { queue_full: 0, session_ended: 1500 });
+    assert_eq!(store.lost(), Lost { queue_full: 0, session_ended: 1500, unwritten: 0 });
     drop(store);
     let store = open(folder.path());
     assert!(store.recover().sessions.is_empty());
@@ -230,7 +230,7 @@ fn filled() -> (tempfile::TempDir, usize) {
 }
 
 fn refusal(folder: &Path) -> String {
-    match Rocks::open(folder, Mode::Sync, Bounds::default(), EPOCH) {
+    match Rocks::open(folder, Level::Sync, Bounds::default(), EPOCH) {
         Err(error) if error.is_damage() => error.to_string(),
         Err(error) => panic!("{error}"),
         Ok(_) => panic!("it was opened"),
@@ -270,7 +270,7 @@ fn a_flipped_bit_never_opens_with_less_than_was_kept() {
             let mut flipped = bytes.clone();
             flipped[at] ^= 1 << (at % 8);
             std::fs::write(copy.path().join(file.file_name().unwrap()), flipped).unwrap();
-            match Rocks::open(copy.path(), Mode::Sync, Bounds::default(), EPOCH) {
+            match Rocks::open(copy.path(), Level::Sync, Bounds::default(), EPOCH) {
                 Err(error) => {
                     assert!(error.is_damage(), "{error}");
                     refused += 1;

@@ -12,10 +12,10 @@ use super::batch::Builder;
 use super::fail_point::reached;
 use super::layout::{self, Row};
 use super::marker::Marker;
-use super::shared::{Read, Shared, Work};
-use super::{Mode, recover};
+use super::recover;
+use super::shared::{Append, Read, Shared, Work};
 use crate::identity::{SessionId, Ticket};
-use crate::store::Record;
+use crate::store::{Level, Lost};
 
 /// Appends in one commit.
 const WINDOW: usize = 1024;
@@ -23,7 +23,7 @@ const WINDOW: usize = 1024;
 const WINDOW_BYTES: usize = 1024 * 1024;
 /// Rows of ended sessions removed with one commit.
 const SWEEP: usize = 512;
-/// Mode `os` syncs this often.
+/// What nobody waits for is synced after this long at the latest.
 const SYNC_EVERY: Duration = Duration::from_millis(100);
 /// The marker is looked after, and a store that failed is opened again, this often.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -33,7 +33,6 @@ pub(super) type Due = (Read, Ticket);
 
 pub(super) struct Writer {
     pub(super) shared: Arc<Shared>,
-    pub(super) mode: Mode,
     /// `None` while the store is being opened again.
     pub(super) marker: Option<Marker>,
     /// Sequence number up to which the log is synced.
@@ -42,6 +41,7 @@ pub(super) struct Writer {
     /// Sessions whose rows are still there.
     pub(super) ended: Vec<SessionId>,
     pub(super) reopen: Box<dyn Fn() -> Result<(DB, Marker), String> + Send>,
+    /// Something is written that was not synced.
     pub(super) unsynced: bool,
     pub(super) synced_at: Instant,
     pub(super) looked_at: Instant,
@@ -59,7 +59,7 @@ enum Failure {
 /// A part of the work: appends that become one commit, and the reads behind them.
 #[derive(Default)]
 struct Window {
-    appends: Vec<(Ticket, Vec<Record>)>,
+    appends: Vec<Append>,
     reads: Vec<Read>,
 }
 
@@ -92,30 +92,40 @@ impl Writer {
 
     fn commit(&mut self, window: Window) {
         reached("gathered");
-        if let (Some((first, _)), Some((last, _))) = (window.appends.first(), window.appends.last()) {
-            let (first, last) = (*first, *last);
+        if let (Some(first), Some(last)) = (window.appends.first(), window.appends.last()) {
+            let (first, last) = (first.ticket, last.ticket);
+            let unwritten = window.appends.iter().map(Append::unwritten).sum();
+            let unwaited = window.appends.iter().map(Append::unwaited_bytes).sum();
             match self.write(window.appends) {
                 Ok(()) => reached("marked"),
-                Err(error) => self.fail(first, last, &error),
+                Err(error) => {
+                    self.fail(first, last, &error);
+                    self.shared.count(Lost { unwritten, ..Lost::default() });
+                }
             }
+            self.shared.caught_up(unwaited);
             self.shared.settle(last);
             reached("answered");
         }
-        let mark = self.shared.durable();
+        let mark = self.shared.marks().synced;
         for read in window.reads {
             // A reader that is gone has nobody to answer to.
             let _ = self.reads.send((read, mark));
         }
     }
 
-    /// One batch, one sync.
-    fn write(&mut self, appends: Vec<(Ticket, Vec<Record>)>) -> Result<(), Failure> {
+    /// One batch, and one sync if anything of it asked for that.
+    fn write(&mut self, appends: Vec<Append>) -> Result<(), Failure> {
         let Some(db) = self.shared.db() else { return Err(Failure::NotOpen) };
         let mut ram = self.shared.ram.lock();
         let mut builder = Builder::new(&db, &mut ram, self.shared.epoch, self.shared.bounds);
-        builder.look_ahead(appends.iter().map(|(ticket, records)| (*ticket, records)));
-        for (ticket, records) in appends {
-            builder.add(ticket, records);
+        builder.look_ahead(&appends);
+        let asked = |level| appends.iter().any(|append| append.level == level);
+        let (os, sync) = (asked(Level::Os), asked(Level::Sync));
+        // Nobody is told before the end where everybody waits for the same.
+        let written_first = (os && sync).then(|| appends.last().map(|append| append.ticket)).flatten();
+        for append in appends {
+            builder.add(append);
         }
         let (refused, lost, ended) =
             (std::mem::take(&mut builder.refused), builder.lost, std::mem::take(&mut builder.ended));
@@ -140,9 +150,13 @@ impl Writer {
         if empty {
             return Ok(());
         }
-        match self.mode {
-            Mode::Sync => self.sync(&db),
-            Mode::Os => self.unsynced = true,
+        self.unsynced = true;
+        if let Some(last) = written_first {
+            self.note(db.latest_sequence_number());
+            self.shared.settle_written(last);
+        }
+        if sync {
+            self.sync(&db);
         }
         self.note(db.latest_sequence_number());
         Ok(())
@@ -161,10 +175,11 @@ impl Writer {
         self.synced_at = Instant::now();
     }
 
-    /// A commit failed: nobody is acknowledged for it. What the database thinks of itself is found out by opening it again.
+    /// A commit failed: nobody who waits is acknowledged for it. What the database thinks of itself is found out by opening it
+    /// again.
     fn fail(&mut self, first: Ticket, last: Ticket, error: &Failure) {
         if self.shared.db.lock().take().is_some() {
-            tracing::error!(%error, "could not write: nobody is acknowledged until writing works again");
+            tracing::error!(%error, "could not write: nobody who waits for it is acknowledged until writing works again");
         }
         self.shared.fail(first, last);
     }
@@ -306,9 +321,9 @@ impl Window {
         let (mut window, mut bytes) = (Window::default(), 0);
         while window.appends.len() < WINDOW && bytes < WINDOW_BYTES {
             match work.next() {
-                Some(Work::Append(ticket, records)) => {
-                    bytes += records.iter().map(size).sum::<usize>();
-                    window.appends.push((ticket, records));
+                Some(Work::Append(append)) => {
+                    bytes += append.bytes();
+                    window.appends.push(append);
                 }
                 Some(Work::Read(read)) => window.reads.push(read),
                 None => break,
@@ -318,9 +333,5 @@ impl Window {
     }
 }
 
-fn size(record: &Record) -> usize {
-    match record {
-        Record::Enqueue { message, .. } | Record::Retain(message) => message.bytes(),
-        _ => 0,
-    }
-}
+#[cfg(test)]
+mod tests;
