@@ -465,7 +465,8 @@ pub const SETTINGS: &[Setting] = &[
         doc: "What happens to a message for a session whose queue is full: `reject` = a message for this session alone is \
               refused with 0x97 if it comes from a client of 5.0; any other (for several sessions, of a client of 3.1.1, which \
               could only be closed and would send it again, at level `memory` beside a disk, a will, a retained message for a new \
-              subscription) drops the oldest in the full queue; `drop_oldest` = the oldest is dropped in any case. What is dropped is counted.",
+              subscription) drops the oldest in the full queue; `drop_oldest` = the oldest is dropped in any case. What is \
+              dropped is counted.",
     },
     Setting {
         path: "store.backup_dir",

@@ -100,7 +100,7 @@ impl Core {
 
     /// What becomes of the session, its will and its seat.
     pub(super) fn part(&mut self, parting: Parting) {
-        let Parting { seat, address, owner, level, farewell, may_publish_will, doubtful } = parting;
+        let Parting { seat, address, owner, level, farewell, may_publish_will, mut doubtful } = parting;
         let (seat, broker) = (&seat, Arc::clone(&self.shared.broker));
         let lives = farewell.session_expiry_s > 0 && seat.is_durable();
         let will = farewell.will.filter(|_| {
@@ -109,7 +109,7 @@ impl Core {
             }
             may_publish_will
         });
-        let level = self.held_back(level);
+        let (listener, level) = (level, self.held_back(level));
         if lives {
             let ends = self.session_end(farewell.session_expiry_s);
             let ends_wall_ms = ends.map(|at| self.now.wall_ms + at.ms_since(self.now.moment));
@@ -117,6 +117,9 @@ impl Core {
             changes.push(Change::Expiry { expiry_s: farewell.session_expiry_s });
             let edits = changes.into_iter().map(|change| Record::Edit(seat.session, change));
             broker.append(edits.chain([Record::Leave { session: seat.session, ends_wall_ms }]).collect(), level);
+            // What was acknowledged without waiting may not have been written, and nobody was told.
+            let unsure = listener == Level::Memory && broker.store.has_failed();
+            doubtful.extend(farewell.subscriptions.into_iter().filter(|_| unsure));
             broker.doubt(seat, doubtful);
             // Before the seat is free: whoever takes it calls off what was planned, and cannot do so too early.
             self.plan_ending(seat, will.map(|will| (owner, will)), ends, level);

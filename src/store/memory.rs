@@ -112,7 +112,7 @@ impl Memory {
         }
     }
 
-    /// The next append fails: none of its records is kept, and it is known when its ticket is committed.
+    /// The next append fails: none of its records is kept, and it is known when its ticket is written.
     pub fn fail_next(&self) {
         if let Some(disk) = &self.disk {
             disk.fails_next.store(true, Ordering::Release);
@@ -129,6 +129,11 @@ impl std::fmt::Debug for Disk {
 impl Disk {
     fn mark(&self) -> Ticket {
         Ticket(self.mark.load(Ordering::Acquire))
+    }
+
+    /// Known once it would have been written.
+    fn failed(&self, ticket: Ticket) -> bool {
+        ticket.0 <= self.written.load(Ordering::Acquire) && self.failed.lock().contains(&ticket)
     }
 
     fn marks(&self) -> Marks {
@@ -179,8 +184,12 @@ impl Store for Memory {
         self.disk.as_ref().is_some_and(|disk| disk.behind.load(Ordering::Acquire))
     }
 
+    fn has_failed(&self) -> bool {
+        self.disk.as_ref().is_some_and(|disk| !disk.failed.lock().is_empty())
+    }
+
     fn failed(&self, ticket: Ticket) -> bool {
-        self.live.refused(ticket) || self.disk.as_ref().is_some_and(|disk| disk.failed.lock().contains(&ticket))
+        self.live.refused(ticket) || self.disk.as_ref().is_some_and(|disk| disk.failed(ticket))
     }
 
     fn load(&self, session: SessionId, answer: Box<dyn FnOnce(Saved) + Send>) {

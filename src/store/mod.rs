@@ -196,6 +196,11 @@ pub trait Store: Send + Sync {
     fn is_behind(&self) -> bool {
         false
     }
+    /// Whether a commit has failed since it was opened, so that what was appended at [`Level::Memory`] may not be there though it was
+    /// acknowledged. A store that cannot know says yes.
+    fn has_failed(&self) -> bool {
+        true
+    }
     /// Whether the append with this ticket failed: nobody may be acknowledged for it.
     fn failed(&self, ticket: Ticket) -> bool;
     /// The saved part of a session, through `answer`, as everything appended ahead of this call left it.

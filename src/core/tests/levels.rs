@@ -300,6 +300,25 @@ fn who_waits_for_nothing_is_held_back_while_too_much_waits_to_be_written() {
 }
 
 #[test]
+fn a_subscription_that_was_acknowledged_and_not_written_is_gone_when_its_client_is() {
+    let mut bench = bench(Level::Memory);
+    let mut line = bench.open(0, "c", 60);
+    line.send(&subscribe("kept", 1));
+    bench.settle(&[&line]);
+    bench.store.fail_next();
+    line.send(&subscribe("lost", 1));
+    bench.settle(&[&line]);
+    assert_eq!(line.read().len(), 2 * 6, "two SUBACKs, as if nothing were wrong");
+    assert_eq!(bench.shared.broker.index.subscriptions(), 3);
+    bench.vanish(line);
+    for _ in 0..2 {
+        bench.settle(&[]);
+        bench.now_ms += 1_000;
+    }
+    assert_eq!(bench.shared.broker.index.subscriptions(), 2, "as the store has it");
+}
+
+#[test]
 fn what_failed_is_told_to_who_waited_and_to_nobody_who_did_not() {
     let mut bench = bench(Level::Sync);
     let mut line = bench.open(0, "c", 0);

@@ -146,6 +146,10 @@ impl Store for Rocks {
         self.shared.is_behind()
     }
 
+    fn has_failed(&self) -> bool {
+        self.shared.commit_failed.load(Ordering::Acquire)
+    }
+
     fn failed(&self, ticket: Ticket) -> bool {
         self.shared.failed(ticket)
     }

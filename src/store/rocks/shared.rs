@@ -95,6 +95,8 @@ pub(super) struct Shared {
     behind: AtomicUsize,
     failed: Mutex<VecDeque<RangeInclusive<u64>>>,
     any_failed: AtomicBool,
+    /// A whole commit has failed, not only an append that a full queue refused.
+    pub(super) commit_failed: AtomicBool,
     pub(super) wake: OnceLock<Wake>,
     /// The writer's, but for the reader's hints and the operator's questions.
     pub(super) ram: Mutex<Ram>,
@@ -117,6 +119,7 @@ impl Shared {
             behind: AtomicUsize::new(0),
             failed: Mutex::default(),
             any_failed: AtomicBool::new(false),
+            commit_failed: AtomicBool::new(false),
             wake: OnceLock::new(),
             ram: Mutex::new(ram),
             db: Mutex::new(Some(db)),

@@ -3,6 +3,7 @@
 //! While a sync is under way, what is appended gathers by itself; when nothing is under way, a single append is committed at once.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
@@ -181,6 +182,7 @@ impl Writer {
         if self.shared.db.lock().take().is_some() {
             tracing::error!(%error, "could not write: nobody who waits for it is acknowledged until writing works again");
         }
+        self.shared.commit_failed.store(true, Ordering::Release);
         self.shared.fail(first, last);
     }
 
