@@ -177,6 +177,8 @@ fn mqtt_4_6_0_6_a_message_of_qos_2_does_not_overtake_its_publishers_earlier_ones
     let mut line = bench.enter(0, "c", 0);
     line.send(&publish_at(2, "memory/c", 1));
     bench.turn(0, &[&line, &reader]);
+    bench.store.write(bench.store.appended());
+    bench.turn(0, &[&line, &reader]);
     assert_eq!(delivered(&mut reader), "", "the first waits for its sync, and the others for the first");
     bench.store.commit(bench.store.appended());
     bench.turn(0, &[&line, &reader]);
@@ -210,7 +212,11 @@ fn mqtt_4_6_0_6_a_hasty_message_does_not_overtake_its_publishers_own_will() {
     let mut reader = reader(&mut bench);
     leaves_will(&mut bench, "c", "sync/a");
     let mut line = bench.enter(0, "c", 0);
+    bench.turn(0, &[&line, &reader]);
+    assert_eq!(line.read().first(), Some(&0x20), "CONNACK");
     line.send(&publish_at(2, "memory/b", 1));
+    bench.turn(0, &[&line, &reader]);
+    bench.store.write(bench.store.appended());
     bench.turn(0, &[&line, &reader]);
     assert_eq!(delivered(&mut reader), "");
     bench.store.commit(bench.store.appended());
