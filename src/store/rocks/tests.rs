@@ -21,7 +21,7 @@ const ONE: SessionId = SessionId(1);
 const EPOCH: Epoch = Epoch { wall_at_start_ms: 1_000_000 };
 
 fn open_with(folder: &Path, bounds: Bounds) -> Rocks {
-    Rocks::open(folder, Mode::Sync, bounds, EPOCH).unwrap()
+    Rocks::open(folder, Level::Sync, bounds, EPOCH).unwrap()
 }
 
 fn open(folder: &Path) -> Rocks {
@@ -149,7 +149,7 @@ fn a_copy_of_the_folder_as_a_kill_leaves_it_has_everything_that_was_durable() {
     }
     let again = open(copy.path());
     assert_eq!(waiting(&again, 1).len(), 500);
-    assert!(matches!(Rocks::open(folder.path(), Mode::Sync, Bounds::default(), EPOCH), Err(OpenError::InUse(_))));
+    assert!(matches!(Rocks::open(folder.path(), Level::Sync, Bounds::default(), EPOCH), Err(OpenError::InUse(_))));
 }
 
 #[test]
@@ -241,7 +241,7 @@ fn filled() -> (tempfile::TempDir, usize) {
 }
 
 fn refusal(folder: &Path) -> String {
-    match Rocks::open(folder, Mode::Sync, Bounds::default(), EPOCH) {
+    match Rocks::open(folder, Level::Sync, Bounds::default(), EPOCH) {
         Err(error) if error.is_damage() => error.to_string(),
         Err(error) => panic!("{error}"),
         Ok(_) => panic!("it was opened"),
@@ -281,7 +281,7 @@ fn a_flipped_bit_never_opens_with_less_than_was_kept() {
             let mut flipped = bytes.clone();
             flipped[at] ^= 1 << (at % 8);
             std::fs::write(copy.path().join(file.file_name().unwrap()), flipped).unwrap();
-            match Rocks::open(copy.path(), Mode::Sync, Bounds::default(), EPOCH) {
+            match Rocks::open(copy.path(), Level::Sync, Bounds::default(), EPOCH) {
                 Err(error) => {
                     assert!(error.is_damage(), "{error}");
                     refused += 1;

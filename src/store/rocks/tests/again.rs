@@ -67,12 +67,11 @@ fn rows_of_ended_sessions_wait_until_the_store_is_open_again() {
     let opened = super::super::open::open(folder.path()).unwrap();
     let db = Arc::new(opened.db);
     let found = super::super::recover::Found::default();
-    let settings = Settings::new(Mode::Sync, Bounds::default(), EPOCH);
+    let settings = Settings::new(Level::Sync, Bounds::default(), EPOCH);
     let shared = Arc::new(Shared::new(Arc::clone(&db), found, settings));
     let (reads, _due) = mpsc::channel();
     let writer = Writer {
         shared: Arc::clone(&shared),
-        mode: Mode::Sync,
         marker: opened.marker,
         synced: 0,
         reads,
@@ -97,7 +96,7 @@ fn marked(folder: &Path) -> (u64, u64) {
 #[test]
 fn what_frees_an_identifier_is_synced_before_pubcomp_in_every_mode() {
     let folder = tempfile::tempdir().unwrap();
-    let store = Rocks::open(folder.path(), Mode::Os, Bounds::default(), EPOCH).unwrap();
+    let store = Rocks::open(folder.path(), Level::Os, Bounds::default(), EPOCH).unwrap();
     wait(&store, vec![session(ONE)]);
     for number in 1..20 {
         wait(&store, vec![Record::Received { session: ONE, packet_id: id(number) }, enqueue("x", [1])]);
