@@ -1,6 +1,7 @@
 //! Cores driven turn by turn, with pipes for sockets: what is ready, and when the store commits, is the test's to say.
 
 mod authority;
+mod claims;
 mod flow;
 mod full;
 mod levels;

@@ -28,6 +28,13 @@ fn open(folder: &Path) -> Rocks {
     open_with(folder, Bounds::default())
 }
 
+/// What the live mark says of the last commit: its sequence, and up to where it was synced.
+pub(super) fn marked(folder: &Path) -> (u64, u64) {
+    let bytes = std::fs::read(folder.join(live::LIVE)).unwrap();
+    let number = |at: usize| u64::from_be_bytes(bytes[at..at + 8].try_into().unwrap());
+    [0, 4096].map(|place| (number(place), number(place + 8))).into_iter().max().unwrap()
+}
+
 fn session(session: SessionId) -> Record {
     let client = ClientId::new(&format!("client{}", session.0));
     Record::Open(SessionRecord { session, client, owner: None, expiry_s: 60 })

@@ -1,6 +1,5 @@
 //! The database is opened again after a write failed; what must be on the disk before an answer.
 
-use super::super::live;
 use super::*;
 
 /// As a write that failed leaves it.
@@ -84,13 +83,6 @@ fn rows_of_ended_sessions_wait_until_the_store_is_open_again() {
     assert_eq!(writer.patience(), None, "there is something to do");
     shared.db.lock().take();
     assert!(writer.patience() > Some(Duration::ZERO), "nothing can be done before it is open again");
-}
-
-/// What the live mark says of the last commit: its sequence, and up to where it was synced.
-fn marked(folder: &Path) -> (u64, u64) {
-    let bytes = std::fs::read(folder.join(live::LIVE)).unwrap();
-    let number = |at: usize| u64::from_be_bytes(bytes[at..at + 8].try_into().unwrap());
-    [0, 4096].map(|place| (number(place), number(place + 8))).into_iter().max().unwrap()
 }
 
 #[test]

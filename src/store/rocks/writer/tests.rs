@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use super::super::Rocks;
 use super::super::shared::{Append, Shared, Work};
+use super::super::tests::marked;
 use crate::identity::{ClientId, Origin, SessionId, Ticket};
 use crate::message::{Message, Parts};
-use crate::mqtt::QoS;
+use crate::mqtt::{PacketId, QoS};
 use crate::session::Change;
 use crate::store::record::Epoch;
 use crate::store::{Bounds, Level, Marks, Publisher, Recipient, Record, SessionRecord, Store, WhenFull};
@@ -204,4 +205,35 @@ fn an_acknowledgement_after_the_commit_is_written_like_the_message_was() {
     let (_, last) = watched.append(|_| vec![(Level::Sync, done(ONE, first))]);
     watched.rings(last);
     assert_eq!(watched.sequence(), before + 2, "the row, and its end");
+}
+
+#[test]
+fn an_identifier_that_is_freed_is_synced_before_its_client_hears_of_it_unless_it_has_heard_already() {
+    let watched = open(Bounds::default());
+    let release = || vec![Record::Edit(ONE, Change::Released(PacketId::new(1).unwrap()))];
+    for (level, other, is_synced) in [
+        (Level::Memory, Level::Memory, false),
+        (Level::Memory, Level::Os, false),
+        (Level::Os, Level::Memory, true),
+        (Level::Os, Level::Os, true),
+        (Level::Os, Level::Sync, true),
+    ] {
+        let (_, last) =
+            watched.append(|_| vec![(other, enqueue(&[ONE])), (level, release()), (other, enqueue(&[ONE]))]);
+        assert_eq!(watched.rings(last), [Marks::at(last)], "PUBCOMP leaves at the end, {level:?} beside {other:?}");
+        let (sequence, synced) = marked(watched.folder.path());
+        assert_eq!(synced == sequence, is_synced, "{level:?} beside {other:?}");
+    }
+}
+
+#[test]
+fn what_was_said_before_and_not_synced_is_synced_for_who_says_it_again_and_asks_for_that() {
+    let watched = open(Bounds::default());
+    // The second time is in a commit of its own, at once behind the first: nothing else is synced in between.
+    let hasty = (0..super::WINDOW).map(|_| (Level::Memory, vec![Record::End(ONE)]));
+    let all = hasty.chain([(Level::Sync, vec![Record::End(ONE)])]);
+    let (_, last) = watched.append(|_| all.collect());
+    assert_eq!(watched.rings(last).len(), 2);
+    let (sequence, synced) = marked(watched.folder.path());
+    assert_eq!(synced, sequence);
 }
