@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
-use rocksdb::DB;
+use rocksdb::{DB, Direction, IteratorMode, ReadOptions};
 
 use super::batch::Families;
 use super::intact;
 use super::layout::{self, Row};
 use super::shared::{Shared, What};
-use super::writer::{Due, rows};
+use super::writer::Due;
 use crate::identity::{SessionId, Ticket};
 use crate::message::Message;
 use crate::mqtt::QoS;
@@ -180,4 +180,19 @@ pub(super) fn readable<T>(read: Result<T, Unreadable>, key: &[u8]) -> T {
         Ok(value) => value,
         Err(error) => super::damaged(&format!("{error} at key {key:02x?}")),
     }
+}
+
+type KeyValue = (Box<[u8]>, Box<[u8]>);
+
+/// Rows of one session, from `from` on.
+pub(super) fn rows<'a>(
+    db: &'a DB,
+    family: &'a rocksdb::ColumnFamily,
+    from: &[u8],
+    session: SessionId,
+) -> impl Iterator<Item = KeyValue> + 'a {
+    let mut options = ReadOptions::default();
+    options.set_iterate_upper_bound(layout::end_of(session));
+    let rows = db.iterator_cf_opt(family, options, IteratorMode::From(from, Direction::Forward));
+    rows.map(intact)
 }

@@ -12,14 +12,14 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use parking_lot::MutexGuard;
-use rocksdb::{DB, Direction, IteratorMode, ReadOptions, WriteOptions};
+use rocksdb::{DB, WriteOptions};
 
 use super::batch::{Builder, Families};
 use super::fail_point::reached;
 use super::layout;
 use super::marker::Marker;
 use super::shared::{Append, Read, Shared, Work};
-use super::{intact, open, recover};
+use super::{open, recover};
 use crate::identity::{SessionId, Ticket};
 use crate::store::{Level, Lost, record};
 
@@ -307,21 +307,6 @@ impl Writer {
         }
         tracing::info!(sessions = self.shared.ram.lock().sessions(), "the store is closed");
     }
-}
-
-type KeyValue = (Box<[u8]>, Box<[u8]>);
-
-/// Rows of one session, from `from` on.
-pub(super) fn rows<'a>(
-    db: &'a DB,
-    family: &'a rocksdb::ColumnFamily,
-    from: &[u8],
-    session: SessionId,
-) -> impl Iterator<Item = KeyValue> + 'a {
-    let mut options = ReadOptions::default();
-    options.set_iterate_upper_bound(layout::end_of(session));
-    let rows = db.iterator_cf_opt(family, options, IteratorMode::From(from, Direction::Forward));
-    rows.map(intact)
 }
 
 impl Window {

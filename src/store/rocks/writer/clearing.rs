@@ -8,8 +8,9 @@ use rocksdb::{DB, WriteOptions};
 
 use super::super::batch::Builder;
 use super::super::layout::{self, Row};
+use super::super::reader::rows;
 use super::super::shared::Gone;
-use super::{Writer, rows};
+use super::Writer;
 use crate::identity::{SessionId, Ticket};
 
 /// Rows of ended sessions removed with one commit.
