@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::metrics::Page;
+use crate::store::{Level, Levels};
 
 /// This room's options.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,7 +65,9 @@ pub struct Admin {
     /// Version of the program.
     pub version: &'static str,
     /// The durability mode in force.
-    pub store_mode: &'static str,
+    pub store_mode: Level,
+    /// The levels in force beside it.
+    pub levels: Levels,
     /// When the process began.
     pub started: Instant,
     /// How the broker is.

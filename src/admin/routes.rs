@@ -1,5 +1,6 @@
 //! What may be asked, and the answers.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -34,11 +35,19 @@ pub(super) fn router(admin: Arc<Admin>) -> Router {
 }
 
 #[derive(Serialize)]
-struct HealthAnswer {
+struct HealthAnswer<'a> {
     status: &'static str,
     version: &'static str,
     uptime_s: u64,
     store_mode: &'static str,
+    durability: DurabilityAnswer<'a>,
+}
+
+/// Names and levels.
+#[derive(Serialize)]
+struct DurabilityAnswer<'a> {
+    listeners: BTreeMap<&'a str, &'static str>,
+    topics: BTreeMap<&'a str, &'static str>,
 }
 
 async fn health(State(admin): State<Arc<Admin>>) -> Response {
@@ -48,7 +57,12 @@ async fn health(State(admin): State<Arc<Admin>>) -> Response {
         Health::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
     };
     let uptime_s = admin.started.elapsed().as_secs();
-    let answer = HealthAnswer { status, version: admin.version, uptime_s, store_mode: admin.store_mode };
+    let durability = DurabilityAnswer {
+        listeners: admin.levels.listeners.iter().map(|(name, level)| (&**name, level.name())).collect(),
+        topics: admin.levels.topics.iter().map(|(pattern, level)| (pattern, level.name())).collect(),
+    };
+    let (version, store_mode) = (admin.version, admin.store_mode.name());
+    let answer = HealthAnswer { status, version, uptime_s, store_mode, durability };
     (code, Json(answer)).into_response()
 }
 

@@ -3,6 +3,7 @@ use std::net::TcpStream;
 
 use super::*;
 use crate::metrics::{Board, Facts};
+use crate::store::TopicLevels;
 use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
 
@@ -24,10 +25,16 @@ fn start_with(health: Health, tls: Option<TlsFiles>) -> Running {
     let certificates = endpoint.certificates();
     let levels = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&levels);
+    let facts = Facts { version: "9.9.9", store_mode: "os", durability: Vec::new() };
+    let kept = Levels {
+        listeners: vec![("mqtt".into(), Level::Sync), ("ws".into(), Level::Os)],
+        topics: TopicLevels::new([("a/#".into(), Level::Memory)]),
+    };
     let admin = Admin {
-        page: Page::new(Arc::new(Board::new(1)), &Facts { version: "9.9.9", store_mode: "memory" }),
+        page: Page::new(Arc::new(Board::new(1)), &facts),
         version: "9.9.9",
-        store_mode: "memory",
+        store_mode: Level::Os,
+        levels: kept,
         started: Instant::now(),
         health: Box::new(move || health),
         set_log_level: Box::new(move |level| {
@@ -70,7 +77,7 @@ fn health_metrics_and_version_are_answered() {
     let running = start(Health::Running);
     let health = get(running.addr, "/health");
     assert!(health.starts_with("HTTP/1.1 200 "), "{health}");
-    let expected = "{\"status\":\"running\",\"version\":\"9.9.9\",\"uptime_s\":0,\"store_mode\":\"memory\"}";
+    let expected = r#"{"status":"running","version":"9.9.9","uptime_s":0,"store_mode":"os","durability":{"listeners":{"mqtt":"sync","ws":"os"},"topics":{"a/#":"memory"}}}"#;
     assert!(health.ends_with(expected), "{health}");
     let metrics = get(running.addr, "/metrics");
     assert!(metrics.contains("content-type: text/plain; version=0.0.4"), "{metrics}");

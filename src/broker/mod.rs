@@ -24,7 +24,8 @@ pub mod sys;
 
 use std::sync::Arc;
 
-use crate::store::{Record, Store};
+use crate::identity::Ticket;
+use crate::store::{Level, Levels, Record, Store};
 use crate::topic::filter::TopicFilter;
 
 /// Everything that cores share.
@@ -41,6 +42,8 @@ pub struct Broker {
     pub repairs: repair::Repairs,
     /// What must outlive a connection or the process.
     pub store: Arc<dyn Store>,
+    /// How safe what is published to a topic, or comes in at a listener, must be.
+    pub levels: Levels,
 }
 
 impl Broker {
@@ -53,9 +56,9 @@ impl Broker {
         }
     }
 
-    /// Appends records if there are any.
-    pub fn append(&self, records: Vec<Record>) -> crate::identity::Ticket {
-        if records.is_empty() { crate::identity::Ticket::NONE } else { self.store.append(records) }
+    /// Appends records, if there are any, to be as safe as `level` says.
+    pub fn append(&self, records: Vec<Record>, level: Level) -> Ticket {
+        if records.is_empty() { Ticket::NONE } else { self.store.append_at(records, level) }
     }
 }
 

@@ -47,7 +47,7 @@ impl Broker {
                 self.retained.load(message);
             }
         }
-        self.append(gone);
+        self.append(gone, self.store.level());
     }
 
     /// Of two sessions of one client the newer counts: it began because the other had ended, and the end of that was refused by the
@@ -61,7 +61,7 @@ impl Broker {
         let is_newest = |(record, ..): &Found| newest.get(&record.client) == Some(&record.session);
         let older = sessions.extract_if(.., |found| !is_newest(found));
         for (record, ..) in older {
-            self.append_end(record.session);
+            self.append_end(record.session, self.store.level());
         }
     }
 
@@ -85,7 +85,7 @@ impl Broker {
         let ends_wall_ms = ends_wall_ms.unwrap_or_else(|| {
             // Its client was connected to the end: it left with the process that ended [MQTT-3.1.2-23].
             let ends_wall_ms = now.wall_ms.saturating_add(u64::from(expiry_s) * 1000);
-            self.append(vec![Record::Leave { session, ends_wall_ms: Some(ends_wall_ms) }]);
+            self.store.append(vec![Record::Leave { session, ends_wall_ms: Some(ends_wall_ms) }]);
             ends_wall_ms
         });
         let at = now.moment.plus_ms(ends_wall_ms.saturating_sub(now.wall_ms));
@@ -115,7 +115,7 @@ mod tests {
     use crate::mqtt::{QoS, Will};
     use crate::session::Options;
     use crate::store::memory::Memory;
-    use crate::store::{Bounds, Store};
+    use crate::store::{Bounds, Levels, Store};
 
     fn now(ms: u64) -> Now {
         Now { moment: Moment::from_ms(ms), wall_ms: 1_000_000 + ms }
@@ -131,6 +131,7 @@ mod tests {
             later: Later::new(),
             repairs: Repairs::default(),
             store: Arc::new(store),
+            levels: Levels::default(),
         }
     }
 

@@ -11,7 +11,7 @@ use super::index::Interest;
 use super::seat::Seat;
 use crate::identity::{SessionId, Ticket};
 use crate::session::Saved;
-use crate::store::Record;
+use crate::store::{Level, Record};
 use crate::sync::{AtomicBool, Mutex, Ordering};
 use crate::topic::filter::TopicFilter;
 
@@ -86,7 +86,7 @@ impl Asked {
                 let doubtful = self.broker.repairs.take_compare(seat.session);
                 let known = saved.subscriptions.iter().map(|saved| &*saved.filter);
                 self.broker.forget_subscriptions(&seat, known.chain(doubtful.iter().map(|filter| &**filter)));
-                self.broker.append_end(seat.session);
+                self.broker.append_end(seat.session, self.broker.store.level());
             }
             Some(Repair::Ended(..)) | None => {}
         }
@@ -101,9 +101,10 @@ impl Broker {
         self.ask(Repair::End(seat));
     }
 
-    /// Records that a session has ended, and again if the store refuses. Says when that is durable.
-    pub fn append_end(&self, session: SessionId) -> Ticket {
-        let ticket = self.store.append(vec![Record::End(session)]);
+    /// Records that a session has ended, and again, at the store's own level, if the store refuses. That is looked at once the store
+    /// is done with the record, whatever the level is. The ticket says when it is as safe as `level`.
+    pub fn append_end(&self, session: SessionId, level: Level) -> Ticket {
+        let ticket = self.append(vec![Record::End(session)], level);
         if ticket > self.store.durable() || self.store.failed(ticket) {
             self.repairs.add(Repair::Ended(session, ticket));
         }
@@ -135,7 +136,7 @@ impl Broker {
                 Repair::Ended(_, ticket) if !self.store.failed(ticket) => {}
                 _ if tries.next().is_none() => self.repairs.add(repair),
                 Repair::Ended(session, _) => {
-                    self.append_end(session);
+                    self.append_end(session, self.store.level());
                 }
                 Repair::Compare(..) | Repair::End(_) => self.ask(repair),
             }

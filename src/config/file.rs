@@ -4,6 +4,7 @@
 //! range and the reload report are all made from it.
 
 use crate::broker::seat::CORES_MAX;
+use crate::store::Level;
 
 /// What kind of value a setting has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +26,8 @@ pub enum Kind {
     Path,
     /// An IP address and a port; port 0 lets the system choose one.
     Address,
+    /// A table: a text each, and one of these words.
+    Words(&'static [&'static str]),
 }
 
 /// What holds when a setting is not written.
@@ -131,6 +134,13 @@ const fn allow_anonymous(path: &'static str) -> Setting {
     Setting { path, kind: Kind::Flag, initial, unit: "", reload: Reload::NextConnection, doc }
 }
 
+const fn durability(path: &'static str) -> Setting {
+    let initial = Initial::Absent("as `store.mode`");
+    let doc = "What an acknowledgement to a client of this listener waits for, where its topic has no level of its own in \
+               `store.topic_levels`; and what its session state waits for in any case.";
+    Setting { path, kind: Kind::Word(&Level::WORDS), initial, unit: "", reload: Reload::Restart, doc }
+}
+
 const fn ws_path(path: &'static str) -> Setting {
     let doc = "Path of the WebSocket upgrade.";
     Setting { path, kind: Kind::Text, initial: Initial::Text("/mqtt"), unit: "", reload: Reload::Restart, doc }
@@ -187,9 +197,11 @@ pub const SETTINGS: &[Setting] = &[
     enabled("listeners.mqtt.enabled"),
     addr("listeners.mqtt.addr", "127.0.0.1:1883"),
     allow_anonymous("listeners.mqtt.allow_anonymous"),
+    durability("listeners.mqtt.durability"),
     enabled_with_certificate("listeners.mqtts.enabled"),
     addr("listeners.mqtts.addr", "127.0.0.1:8883"),
     allow_anonymous("listeners.mqtts.allow_anonymous"),
+    durability("listeners.mqtts.durability"),
     certificate("listeners.mqtts.certificate"),
     key("listeners.mqtts.key"),
     client_ca("listeners.mqtts.client_ca"),
@@ -198,10 +210,12 @@ pub const SETTINGS: &[Setting] = &[
     enabled("listeners.ws.enabled"),
     addr("listeners.ws.addr", "127.0.0.1:8083"),
     allow_anonymous("listeners.ws.allow_anonymous"),
+    durability("listeners.ws.durability"),
     ws_path("listeners.ws.path"),
     enabled_with_certificate("listeners.wss.enabled"),
     addr("listeners.wss.addr", "127.0.0.1:8084"),
     allow_anonymous("listeners.wss.allow_anonymous"),
+    durability("listeners.wss.durability"),
     ws_path("listeners.wss.path"),
     certificate("listeners.wss.certificate"),
     key("listeners.wss.key"),
@@ -403,13 +417,27 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         path: "store.mode",
-        kind: Kind::Word(&["sync", "os", "memory"]),
+        kind: Kind::Word(&Level::WORDS),
         initial: Initial::Text("sync"),
         unit: "",
         reload: Reload::Restart,
         doc: "When an acknowledgement is sent: `sync` = when what it promises is in the log and synced (survives power loss), \
               `os` = when it is in the log (survives the end of the process; a power cut may cost the last 100 ms), \
-              `memory` = when the message was routed; nothing survives the process.",
+              `memory` = when the message was routed; nothing survives the process. Listeners and topics may have levels of their \
+              own.",
+    },
+    Setting {
+        path: "store.topic_levels",
+        kind: Kind::Words(&Level::WORDS),
+        initial: Initial::Absent("as the publisher's listener"),
+        unit: "",
+        reload: Reload::Restart,
+        doc: "What the acknowledgement of a message waits for, by topic: a Topic Name is that topic, one with `/#` behind it also \
+              all below it, `#` every topic that does not begin with `$`; the longest that matches counts, at most 64. `sync` and \
+              `os` as above. `memory` = the acknowledgement does not wait for the disk; messages for sessions that outlive \
+              their connection are written all the same, after it, so a crash or a disk that fails may lose what was \
+              acknowledged. Another level than `memory` needs a `store.mode` other than `memory`. In the environment: \
+              `a/#=os,b=sync`.",
     },
     at_restart(limit(
         "store.queue_messages_max",
@@ -442,8 +470,9 @@ pub const SETTINGS: &[Setting] = &[
         reload: Reload::Restart,
         doc: "What happens to a message for a session whose queue is full: `reject` = a message for this session alone is \
               refused with 0x97 if it comes from a client of 5.0; any other (for several sessions, of a client of 3.1.1, which \
-              could only be closed and would send it again, a will, a retained message for a new subscription) drops the oldest \
-              in the full queue; `drop_oldest` = the oldest is dropped in any case. What is dropped is counted.",
+              could only be closed and would send it again, at level `memory` beside a disk, a will, a retained message for a new \
+              subscription) drops the oldest in the full queue; `drop_oldest` = the oldest is dropped in any case. What is \
+              dropped is counted.",
     },
     Setting {
         path: "store.backup_dir",

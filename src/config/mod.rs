@@ -20,7 +20,7 @@ pub mod reload;
 mod resolve;
 
 pub use mistake::{Mistake, Mistakes, Place};
-pub use options::{Config, Intake, Listener, Log, LogFormat, StoreMode};
+pub use options::{Config, Intake, Listener, Log, LogFormat};
 
 use std::ffi::OsString;
 use std::path::Path;

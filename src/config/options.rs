@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::net::ListenerOptions;
 use crate::session::Limits;
-use crate::store::Bounds;
+use crate::store::{Bounds, Level, Levels, TopicLevels};
 use crate::{admin, auth};
 
 /// A whole configuration, checked.
@@ -26,7 +26,9 @@ pub struct Config {
     /// Who may connect, and what they may do.
     pub auth: auth::Options,
     /// What survives the process.
-    pub store_mode: StoreMode,
+    pub store_mode: Level,
+    /// Topics whose messages have a level of their own.
+    pub topic_levels: TopicLevels,
     /// Where backups of the store go.
     pub backup_dir: PathBuf,
     /// What may wait in the store for one session.
@@ -43,6 +45,14 @@ pub struct Config {
     pub values: BTreeMap<&'static str, String>,
 }
 
+impl Config {
+    /// Every level in force beside `store.mode`.
+    pub fn levels(&self) -> Levels {
+        let listeners = self.listeners.iter().map(|one| (one.endpoint.name.as_str().into(), one.level)).collect();
+        Levels { listeners, topics: self.topic_levels.clone() }
+    }
+}
+
 /// One endpoint for clients.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listener {
@@ -50,6 +60,8 @@ pub struct Listener {
     pub endpoint: ListenerOptions,
     /// Whether clients without user name are let in.
     pub allow_anonymous: bool,
+    /// What is waited for before its clients are acknowledged.
+    pub level: Level,
 }
 
 /// What is let in at all.
@@ -65,28 +77,6 @@ pub struct Intake {
     pub sessions_max: usize,
     /// Topics that may have a retained message.
     pub retained_messages_max: usize,
-}
-
-/// When an acknowledgement is sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StoreMode {
-    /// When it is in the log and synced: survives power loss.
-    Sync,
-    /// When it is in the log: survives the end of the process.
-    Os,
-    /// When the message was routed.
-    Memory,
-}
-
-impl StoreMode {
-    /// As it is written.
-    pub fn name(self) -> &'static str {
-        match self {
-            StoreMode::Sync => "sync",
-            StoreMode::Os => "os",
-            StoreMode::Memory => "memory",
-        }
-    }
 }
 
 /// What is logged, and how.

@@ -18,6 +18,7 @@ pub(super) enum Value {
     Whole(u64),
     Flag(bool),
     Text(String),
+    Words(Vec<(String, String)>),
     Absent,
 }
 
@@ -39,6 +40,10 @@ impl Values {
             Value::Whole(number) => number.to_string(),
             Value::Flag(flag) => flag.to_string(),
             Value::Text(text) => format!("{text:?}"),
+            Value::Words(words) => {
+                let words: Vec<_> = words.iter().map(|(text, word)| format!("{text:?} = {word:?}")).collect();
+                format!("{{ {} }}", words.join(", "))
+            }
             Value::Absent => String::new(),
         };
         self.map.iter().map(|(path, (value, _))| (*path, shown(value))).collect()
@@ -125,6 +130,13 @@ impl Reader<'_> {
             (Kind::Word(_) | Kind::Text | Kind::Path | Kind::Address, DeValue::String(text)) => {
                 word(setting.kind, text)
             }
+            (Kind::Words(words), DeValue::Table(table)) => {
+                let pair = |(text, word): (&Spanned<_>, &Spanned<DeValue<'_>>)| {
+                    let text: &std::borrow::Cow<'_, str> = text.get_ref();
+                    Some((text.to_string(), one_of(words, word.get_ref().as_str()?)?))
+                };
+                table.iter().map(pair).collect::<Option<_>>().map(Value::Words)
+            }
             _ => None,
         };
         match read {
@@ -150,6 +162,7 @@ impl Reader<'_> {
                 Kind::Whole { .. } => text.trim().parse().ok().and_then(|number| whole(setting.kind, number)),
                 Kind::Flag => text.trim().parse().ok().map(Value::Flag),
                 Kind::Word(_) | Kind::Text | Kind::Path | Kind::Address => word(setting.kind, text),
+                Kind::Words(words) => pairs(words, text),
             });
             match read {
                 Some(value) => drop(self.written.insert(setting.path, (value, place))),
@@ -170,9 +183,22 @@ fn word(kind: Kind, text: &str) -> Option<Value> {
         Kind::Address => text.parse::<SocketAddr>().is_ok(),
         Kind::Path => !text.is_empty(),
         Kind::Text => true,
-        Kind::Whole { .. } | Kind::Flag => false,
+        Kind::Whole { .. } | Kind::Flag | Kind::Words(_) => false,
     };
     right.then(|| Value::Text(text.to_owned()))
+}
+
+/// `text=word,text=word`; a text with a comma in it can only stand in the file.
+fn pairs(words: &[&str], text: &str) -> Option<Value> {
+    let pair = |part: &str| {
+        let (text, word) = part.rsplit_once('=')?;
+        Some((text.trim().to_owned(), one_of(words, word.trim())?))
+    };
+    text.split(',').filter(|part| !part.trim().is_empty()).map(pair).collect::<Option<_>>().map(Value::Words)
+}
+
+fn one_of(words: &[&str], word: &str) -> Option<String> {
+    words.contains(&word).then(|| word.to_owned())
 }
 
 /// What the setting would accept, in words.
@@ -181,12 +207,17 @@ fn expected(setting: &Setting) -> String {
         Kind::Whole { min, max } if setting.unit.is_empty() => format!("a whole number from {min} to {max}"),
         Kind::Whole { min, max } => format!("a whole number of {} from {min} to {max}", setting.unit),
         Kind::Flag => "true or false".to_owned(),
-        Kind::Word(words) => words.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(" or "),
+        Kind::Word(words) => any_of(words),
+        Kind::Words(words) => format!("a table of texts, each with {}", any_of(words)),
         Kind::Text => "a text in quotation marks".to_owned(),
         Kind::Path => "the path of a file in quotation marks".to_owned(),
         Kind::Address => "an IP address and a port such as \"127.0.0.1:1883\" or \"[::1]:1883\"".to_owned(),
     };
     format!("expected {what}")
+}
+
+fn any_of(words: &[&str]) -> String {
+    words.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(" or ")
 }
 
 fn is_table(path: &str) -> bool {

@@ -66,11 +66,16 @@ fn value(setting: &Setting) -> String {
         Kind::Whole { min, max } if setting.unit.is_empty() => format!("whole number, {min} to {max}"),
         Kind::Whole { min, max } => format!("whole number of {}, {min} to {max}", setting.unit),
         Kind::Flag => "`true` or `false`".to_owned(),
-        Kind::Word(words) => words.iter().map(|word| format!("`\"{word}\"`")).collect::<Vec<_>>().join(" or "),
+        Kind::Word(words) => any_of(words),
+        Kind::Words(words) => format!("table of texts, each with {}", any_of(words)),
         Kind::Text => "text".to_owned(),
         Kind::Path => "path".to_owned(),
         Kind::Address => "IP address and port; port 0 lets the system choose one".to_owned(),
     }
+}
+
+fn any_of(words: &[&str]) -> String {
+    words.iter().map(|word| format!("`\"{word}\"`")).collect::<Vec<_>>().join(" or ")
 }
 
 /// Range, meaning of absence and reload class in one breath.
@@ -102,6 +107,8 @@ fn example(setting: &Setting) -> String {
     let key = setting.path.rsplit('.').next().unwrap_or(setting.path);
     match (setting.kind, key) {
         (Kind::Flag, _) => "true".to_owned(),
+        (Kind::Word([first, ..]), _) => format!("\"{first}\""),
+        (Kind::Words([.., last]), _) => format!("{{ \"telemetry/#\" = \"{last}\" }}"),
         (_, "password_file") => "\"config/passwords\"".to_owned(),
         (_, "acl_file") => "\"config/acl\"".to_owned(),
         (_, "certificate") => "\"certs/dev/server.pem\"".to_owned(),

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::mistake::{Mistake, Place};
-use super::options::{Config, Intake, Listener, Log, LogFormat, StoreMode};
+use super::options::{Config, Intake, Listener, Log, LogFormat};
 use super::read::{Value, Values};
 use crate::broker::seat::CORES_MAX;
 use crate::mqtt::QoS;
 use crate::net::{Kind, ListenerOptions, TlsOptions};
 use crate::session::Limits;
-use crate::store::{Bounds, WhenFull};
+use crate::store::{Bounds, Level, TopicLevels, WhenFull};
 use crate::{admin, auth};
 
 /// Turns values into a configuration; `mistakes` are those already found.
@@ -25,7 +25,8 @@ pub(super) fn resolve(values: Values, mistakes: Vec<Mistake>) -> Result<Config, 
     let anonymous = resolver.flag_if_written("auth.allow_anonymous");
     let auth = resolver.auth();
     let kinds = [("mqtt", Kind::Mqtt), ("mqtts", Kind::Mqtts), ("ws", Kind::Ws), ("wss", Kind::Wss)];
-    let policy = Policy { anonymous, passwords: auth.password_file.is_some() };
+    let store_mode = resolver.level("store.mode", Level::Sync).0;
+    let policy = Policy { anonymous, passwords: auth.password_file.is_some(), store_mode };
     let listeners = kinds.into_iter().filter_map(|(name, kind)| resolver.listener(name, kind, policy)).collect();
     let http = resolver.http();
     let (limits, intake) = (resolver.limits(), resolver.intake());
@@ -37,7 +38,8 @@ pub(super) fn resolve(values: Values, mistakes: Vec<Mistake>) -> Result<Config, 
         limits: Arc::new(limits),
         intake,
         auth,
-        store_mode: resolver.store_mode(),
+        store_mode,
+        topic_levels: resolver.topic_levels(store_mode),
         queue: resolver.queue(),
         queue_age_max_s: Some(resolver.whole("store.queue_age_max_s")).filter(|s| *s > 0),
         threads: resolver.threads(),
@@ -50,13 +52,22 @@ pub(super) fn resolve(values: Values, mistakes: Vec<Mistake>) -> Result<Config, 
     if resolver.mistakes.is_empty() { Ok(config) } else { Err(resolver.mistakes) }
 }
 
-/// What is known about authentication before a listener is looked at.
+/// What is known before a listener is looked at.
 #[derive(Debug, Clone, Copy)]
 struct Policy {
     /// `auth.allow_anonymous`, if written.
     anonymous: Option<bool>,
     /// Whether there is a password file.
     passwords: bool,
+    /// `store.mode`.
+    store_mode: Level,
+}
+
+const NO_DISK: &str = "store.mode is \"memory\", where nothing reaches a disk: choose \"sync\" or \"os\" there";
+
+/// Whether a store in this mode can keep something at this level.
+fn keeps(store_mode: Level, level: Level) -> bool {
+    store_mode != Level::Memory || level == Level::Memory
 }
 
 struct Resolver {
@@ -137,6 +148,7 @@ impl Resolver {
         let at = |key: &str| format!("listeners.{name}.{key}");
         let wanted = self.flag_if_written(&at("enabled"));
         let (addr, place) = self.addr(&at("addr"));
+        let level = self.level_in(&at("durability"), policy.store_mode);
         let own_anonymous = self.flag_if_written(&at("allow_anonymous"));
         let websocket = matches!(kind, Kind::Ws | Kind::Wss);
         let path = if websocket { self.upgrade_path(&at("path")) } else { String::new() };
@@ -156,7 +168,7 @@ impl Resolver {
             self.mistake(place, &at("addr"), &format!("\"{addr}\""), expected);
         }
         let endpoint = ListenerOptions { name: name.to_owned(), addr, kind, tls, path };
-        Some(Listener { endpoint, allow_anonymous })
+        Some(Listener { endpoint, allow_anonymous, level })
     }
 
     /// The TLS part of a listener, and whether the listener is on: where the file does not say, it is if there is a
@@ -267,13 +279,47 @@ impl Resolver {
         }
     }
 
-    fn store_mode(&mut self) -> StoreMode {
-        match self.text("store.mode").as_str() {
-            "sync" => StoreMode::Sync,
-            "os" => StoreMode::Os,
-            "memory" => StoreMode::Memory,
-            other => unreachable!("{other} is not one of the declared words"),
+    /// A level, and where it was written; `unset` where it is not.
+    fn level(&mut self, path: &str, unset: Level) -> (Level, Place) {
+        let (text, place) = self.text_if_written(path);
+        let level = text.map_or(unset, |word| Level::of(&word).expect("one of the declared words"));
+        (level, place)
+    }
+
+    /// A level that the store can keep.
+    fn level_in(&mut self, path: &str, store_mode: Level) -> Level {
+        let (level, place) = self.level(path, store_mode);
+        if !keeps(store_mode, level) {
+            self.mistake(place, path, &format!("{:?}", level.name()), NO_DISK);
         }
+        level
+    }
+
+    fn topic_levels(&mut self, store_mode: Level) -> TopicLevels {
+        let path = "store.topic_levels";
+        let (words, place) = match self.values.take(path) {
+            (Value::Words(words), place) => (words, place),
+            (Value::Absent, place) => (Vec::new(), place),
+            (other, _) => unreachable!("{path} is declared as a table of words and read as {other:?}"),
+        };
+        if words.len() > TopicLevels::MAX {
+            let expected = format!("expected at most {}", TopicLevels::MAX);
+            self.mistake(place.clone(), path, &format!("{} topics", words.len()), expected);
+        }
+        let mut levels = Vec::with_capacity(words.len());
+        for (pattern, word) in words {
+            let found = format!("{pattern:?} = {word:?}");
+            let level = Level::of(&word).expect("one of the declared words");
+            if !TopicLevels::is_pattern(&pattern) {
+                let expected = "expected a Topic Name, one with /# behind it, or #";
+                self.mistake(place.clone(), path, &found, expected);
+            }
+            if !keeps(store_mode, level) {
+                self.mistake(place.clone(), path, &found, NO_DISK);
+            }
+            levels.push((Box::from(pattern), level));
+        }
+        TopicLevels::new(levels)
     }
 
     fn queue(&mut self) -> Bounds {

@@ -3,6 +3,7 @@ use std::ffi::OsString;
 use super::file::{Initial, Kind, Reload, SETTINGS};
 use super::*;
 use crate::net;
+use crate::store::{Level, TopicLevels};
 
 fn load_with(text: &str, environment: &[(&str, &str)]) -> Result<Config, Mistakes> {
     let environment: Vec<_> =
@@ -83,6 +84,7 @@ fn the_environment_overrides_every_setting_and_nothing_else() {
             Kind::Whole { max, .. } => (max.to_string(), max.to_string()),
             Kind::Flag => ("true".to_owned(), "true".to_owned()),
             Kind::Word(words) => (words.last().unwrap().to_string(), format!("\"{}\"", words.last().unwrap())),
+            Kind::Words(_) => ("a/#=os, b=sync".to_owned(), "{ \"a/#\" = \"os\", \"b\" = \"sync\" }".to_owned()),
             Kind::Address => ("127.0.0.1:7".to_owned(), "\"127.0.0.1:7\"".to_owned()),
             // A file that exists, a path for an upgrade, a filter for the log: this is all three.
             Kind::Path | Kind::Text => ("/".to_owned(), "\"/\"".to_owned()),
@@ -211,4 +213,50 @@ fn the_sample_and_the_reference_page_are_up_to_date() {
         let found = std::fs::read_to_string(&path).unwrap_or_default();
         assert!(found == text, "{file} is not what the declaration says: run this test with HERALDMQ_TEST_UPDATE=1");
     }
+}
+
+#[test]
+fn a_listener_has_the_level_of_the_store_unless_it_has_its_own() {
+    let config = load("[store]\nmode = \"os\"\n[listeners.ws]\ndurability = \"sync\"\n").unwrap();
+    let level = |kind| config.listeners.iter().find(|one| one.endpoint.kind == kind).unwrap().level;
+    assert_eq!((level(net::Kind::Mqtt), level(net::Kind::Ws)), (Level::Os, Level::Sync));
+    let levels = config.levels();
+    assert!(levels.listeners.contains(&("ws".into(), Level::Sync)) && levels.topics == TopicLevels::default());
+}
+
+#[test]
+fn topics_have_levels_of_their_own() {
+    let config = load("[store.topic_levels]\n\"a/#\" = \"memory\"\n\"a/b,c\" = \"os\"\n").unwrap();
+    assert_eq!(config.topic_levels.of("a/b,c"), Some(Level::Os));
+    assert_eq!((config.topic_levels.of("a"), config.topic_levels.of("b")), (Some(Level::Memory), None));
+    let inline = load("[store]\ntopic_levels = { \"a/b,c\" = \"os\", \"a/#\" = \"memory\" }\n").unwrap();
+    assert_eq!(inline.topic_levels, config.topic_levels);
+    assert!(reload::changes(&load("").unwrap(), &config).iter().any(|one| one.setting.path == "store.topic_levels"));
+}
+
+#[test]
+fn a_level_that_is_none_and_a_pattern_that_is_none_are_mistakes() {
+    assert_eq!(
+        mistakes("[store.topic_levels]\n\"a/+/b\" = \"os\"\n[listeners.mqtt]\ndurability = \"disk\"\n"),
+        [
+            "test.toml:1: store.topic_levels = \"a/+/b\" = \"os\": expected a Topic Name, one with /# behind it, or #",
+            "test.toml:4: listeners.mqtt.durability = \"disk\": expected \"sync\" or \"os\" or \"memory\"",
+        ]
+    );
+    let lines = mistakes("[store.topic_levels]\n\"a\" = \"safe\"\n");
+    assert!(lines[0].ends_with("expected a table of texts, each with \"sync\" or \"os\" or \"memory\""), "{lines:?}");
+    let many: String = (0..=TopicLevels::MAX).map(|n| format!("t{n} = \"os\"\n")).collect();
+    assert!(mistakes(&format!("[store.topic_levels]\n{many}"))[0].ends_with("expected at most 64"));
+}
+
+#[test]
+fn where_nothing_reaches_a_disk_nothing_can_wait_for_it() {
+    let memory = "[store]\nmode = \"memory\"\ntopic_levels = { a = \"memory\", b = \"os\" }\n";
+    let lines = mistakes(&format!("{memory}[listeners.ws]\ndurability = \"sync\"\n"));
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(
+        lines.iter().all(|line| line.contains("store.mode is \"memory\", where nothing reaches a disk")),
+        "{lines:?}"
+    );
+    assert!(load("[store]\nmode = \"memory\"\ntopic_levels = { a = \"memory\" }\n").is_ok());
 }

@@ -14,6 +14,7 @@ use crate::message::Message;
 use crate::mqtt::Out;
 use crate::net::{Layers, Transport};
 use crate::session::{Owed, Session};
+use crate::store::Level;
 use crate::threshold::{Claim, Claimed, Threshold};
 
 use super::door::Door;
@@ -134,6 +135,8 @@ pub(super) enum WaitsFor {
 #[derive(Debug)]
 pub(super) struct Pending {
     pub(super) ticket: Ticket,
+    /// How safe the ticket must be. [`Level::Memory`] waits for nothing but what is owed before it.
+    pub(super) level: Level,
     pub(super) owed: Owed,
     /// Bytes of the publication it answers, which the store holds until then.
     pub(super) bytes: usize,
@@ -146,14 +149,17 @@ pub(super) struct Pending {
 pub(super) struct Held {
     pub(super) message: Arc<Message>,
     pub(super) ticket: Ticket,
+    pub(super) level: Level,
+    /// The highest ticket of the core's orphans when it was published: they leave before it.
+    pub(super) behind: Ticket,
     pub(super) by_core: Vec<Vec<Target>>,
     pub(super) stored: Vec<Stored>,
 }
 
 impl Pending {
     /// An answer to anything but a publication.
-    pub(super) fn new(ticket: Ticket, owed: Owed) -> Self {
-        Self { ticket, owed, bytes: 0, held: None }
+    pub(super) fn new(ticket: Ticket, level: Level, owed: Owed) -> Self {
+        Self { ticket, level, owed, bytes: 0, held: None }
     }
 }
 

@@ -62,6 +62,7 @@ impl Core {
         count(Dropped::SessionEnded, lost.session_ended, before.session_ended);
         count(Dropped::Expired, lost.expired, before.expired);
         count(Dropped::TooOld, lost.too_old, before.too_old);
+        count(Dropped::Unwritten, lost.unwritten, before.unwritten);
     }
 
     pub(super) fn count_refused(&mut self, reason: ReasonCode) {

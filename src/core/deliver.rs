@@ -11,7 +11,7 @@ use crate::message::Message;
 use crate::metrics::{Dropped, Metric};
 use crate::mqtt::{QoS, ReasonCode};
 use crate::session::{Delivery, Owed, RESERVED, Receipt};
-use crate::store::{Publisher, Record};
+use crate::store::{Level, Publisher, Record};
 
 /// What the same publisher sent earlier and is not delivered yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,37 +26,54 @@ impl Earlier {
     }
 }
 
+/// How a message is published.
+#[derive(Debug, Clone, Copy)]
+struct How {
+    /// How safe it must be before it counts as kept.
+    level: Level,
+    publisher: Publisher,
+    earlier: Earlier,
+}
+
 impl Core {
     /// A client's publication: routed, kept, delivered; and its answer is owed.
     pub(super) fn publish_from(&mut self, slot: u32, message: Message, receipt: Option<Receipt>) {
         let mut records = Vec::new();
+        let of_topic = self.shared.broker.levels.topics.of(message.topic());
+        let mut level = of_topic.map_or_else(|| self.level_of(slot), |level| self.held_back(level));
         if let (Some(receipt), Some(client)) = (&receipt, self.clients.get(slot))
             && receipt.qos() == QoS::ExactlyOnce
             && let Some(seat) = client.seat.as_ref().filter(|seat| seat.is_durable())
         {
-            // The identifier and the fan-out are kept together or not at all.
+            // The identifier and the fan-out are kept together or not at all, as safe as the more careful of the two asks.
+            level = level.max(client.door.level);
             records.push(Record::Received { session: seat.session, packet_id: receipt.packet_id() });
         }
         let bytes = message.bytes();
         self.post.fed = None;
         let waits = self.clients.get(slot).is_some_and(|client| !client.pending.is_empty()) || !self.orphans.is_empty();
-        let publisher = self.publisher(slot, receipt.as_ref());
-        let (ticket, reason, held) = self.publish(message, records, publisher, Earlier::waits(waits));
+        let publisher = self.publisher(slot, receipt.as_ref(), level);
+        let how = How { level, publisher, earlier: Earlier::waits(waits) };
+        let (ticket, reason, held) = self.publish(message, records, how);
         match receipt {
             Some(receipt) => {
-                self.owe(slot, Pending { ticket, owed: Owed::Accepted { receipt, reason }, bytes, held });
+                self.owe(slot, Pending { ticket, level, owed: Owed::Accepted { receipt, reason }, bytes, held });
             }
             // A retained message. It waits for the store like any other, so it counts like any other in what is waited for.
-            None if ticket > self.shared.broker.store.durable() => {
-                self.owe(slot, Pending { ticket, owed: Owed::Nothing, bytes, held });
+            None if !self.is_settled(ticket, level) => {
+                self.owe(slot, Pending { ticket, level, owed: Owed::Nothing, bytes, held });
             }
             None => {}
         }
         self.pause_if_it_feeds_too_much(slot);
     }
 
-    /// Whether a refusal of its message reaches the client [MQTT3-3.3.5-2].
-    fn publisher(&self, slot: u32, receipt: Option<&Receipt>) -> Publisher {
+    /// Whether a refusal of its message reaches the client [MQTT3-3.3.5-2]. One who waits for nothing has its answer before a disk
+    /// could refuse.
+    fn publisher(&self, slot: u32, receipt: Option<&Receipt>, level: Level) -> Publisher {
+        if level == Level::Memory && self.shared.broker.store.level() > Level::Memory {
+            return Publisher::CannotBeTold;
+        }
         match self.clients.get(slot).map(|client| &client.stage) {
             Some(Stage::Open(session)) if receipt.is_some() && session.peer().version.is_v5() => Publisher::CanBeTold,
             _ => Publisher::CannotBeTold,
@@ -65,19 +82,20 @@ impl Core {
 
     /// Publishes a message nobody waits for an answer to: a will, the broker's own.
     pub(super) fn publish_alone(&mut self, message: Message, records: Vec<Record>) {
-        let (_, _, held) =
-            self.publish(message, records, Publisher::CannotBeTold, Earlier::waits(!self.orphans.is_empty()));
+        let broker = &self.shared.broker;
+        let level = broker.levels.topics.of(message.topic()).unwrap_or_else(|| broker.store.level());
+        let earlier = Earlier::waits(!self.orphans.is_empty());
+        let (_, _, held) = self.publish(message, records, How { level, publisher: Publisher::CannotBeTold, earlier });
         self.orphans.extend(held.map(|held| *held));
     }
 
-    /// Routes `message`, appends it with `records`, and delivers it: QoS 0 and 1 at once, QoS 2 once it is durable and what its
-    /// publisher sent before it was delivered [MQTT-4.6.0-6] [MQTT3-4.6.0-6].
+    /// Routes `message`, appends it with records, and delivers it: QoS 0 and 1 at once, QoS 2 once it is as safe as
+    /// that and what its publisher sent before it was delivered [MQTT-4.6.0-6] [MQTT3-4.6.0-6].
     fn publish(
         &mut self,
         message: Message,
         mut records: Vec<Record>,
-        publisher: Publisher,
-        earlier: Earlier,
+        how: How,
     ) -> (Ticket, ReasonCode, Option<Box<Held>>) {
         let message = Arc::new(message);
         let mut reason = ReasonCode::Success;
@@ -98,17 +116,18 @@ impl Core {
         if !plan.recipients.is_empty() {
             let recipients = std::mem::take(&mut plan.recipients);
             // Several copies are several appends, and one answer cannot speak for all.
-            let publisher = if plan.extra.is_empty() { publisher } else { Publisher::CannotBeTold };
+            let publisher = if plan.extra.is_empty() { how.publisher } else { Publisher::CannotBeTold };
             records.push(Record::Enqueue { message: Arc::clone(&message), recipients, publisher });
         }
-        let mut ticket = self.shared.broker.append(records);
+        let mut ticket = self.shared.broker.append(records, how.level);
         let mut held = None;
-        if message.qos == QoS::ExactlyOnce && (earlier == Earlier::Waits || ticket > self.shared.broker.store.durable())
-        {
+        if message.qos == QoS::ExactlyOnce && (how.earlier == Earlier::Waits || !self.is_settled(ticket, how.level)) {
             let by_core = plan.by_core.iter_mut().map(std::mem::take).collect();
             held = Some(Box::new(Held {
                 message: Arc::clone(&message),
                 ticket,
+                level: how.level,
+                behind: self.last_orphan(),
                 by_core,
                 stored: std::mem::take(&mut plan.stored),
             }));
@@ -117,21 +136,22 @@ impl Core {
             self.deliver_plan(&message, ticket, &mut plan.by_core);
         }
         for copy in plan.extra.drain(..) {
-            ticket = ticket.max(self.publish_extra(&message, copy, earlier));
+            ticket = ticket.max(self.publish_extra(&message, copy, how));
         }
         self.plan = Some(plan);
         (ticket, reason, held)
     }
 
     /// A further copy for a session that gets the message already.
-    fn publish_extra(&mut self, message: &Arc<Message>, copy: Stored, earlier: Earlier) -> Ticket {
+    fn publish_extra(&mut self, message: &Arc<Message>, copy: Stored, how: How) -> Ticket {
         let (recipients, publisher) = (vec![copy.recipient()], Publisher::CannotBeTold);
         let record = Record::Enqueue { message: Arc::clone(message), recipients, publisher };
-        let ticket = self.shared.broker.append(vec![record]);
+        let ticket = self.shared.broker.append(vec![record], how.level);
         let by_core = vec![Vec::new(); self.shared.inboxes.len()];
-        let held = Held { message: Arc::clone(message), ticket, by_core, stored: vec![copy] };
-        let waits = earlier == Earlier::Waits || !self.orphans.is_empty();
-        if message.qos == QoS::ExactlyOnce && (waits || ticket > self.shared.broker.store.durable()) {
+        let (level, behind) = (how.level, self.last_orphan());
+        let held = Held { message: Arc::clone(message), ticket, level, behind, by_core, stored: vec![copy] };
+        let waits = how.earlier == Earlier::Waits || !self.orphans.is_empty();
+        if message.qos == QoS::ExactlyOnce && (waits || !self.is_settled(ticket, level)) {
             self.orphans.push(held);
         } else {
             self.deliver_held(held);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::client::{Client, Pending, Stage};
+use super::client::{Client, Held, Pending, Stage};
 use super::counting::counted_as;
 use super::{Core, Mail};
 use crate::broker::index::Interest;
@@ -13,7 +13,7 @@ use crate::message::Message;
 use crate::metrics::Dropped;
 use crate::mqtt::{Auth, PacketId, QoS, ReasonCode, RetainHandling};
 use crate::session::{Change, Effect, Owed, Reauthentication, SavedSubscription, Taken, Wanted};
-use crate::store::{Publisher, Recipient, Record};
+use crate::store::{Level, Publisher, Recipient, Record};
 use crate::threshold::Challenge;
 use crate::topic::filter::TopicFilter;
 
@@ -26,7 +26,7 @@ impl Core {
         for effect in effects.drain(..) {
             match effect {
                 Effect::Publish { message, receipt } => self.publish_from(slot, message, receipt),
-                Effect::Owe(owed) => self.owe(slot, Pending::new(Ticket::NONE, owed)),
+                Effect::Owe(owed) => self.owe(slot, Pending::new(Ticket::NONE, Level::Memory, owed)),
                 Effect::Save { change, then } => self.save(slot, change, then),
                 Effect::Subscribe { packet_id, wanted } => self.subscribe(slot, packet_id, wanted),
                 Effect::Unsubscribe { packet_id, filters } => self.unsubscribe(slot, packet_id, filters),
@@ -45,26 +45,57 @@ impl Core {
         let Some(session) = self.clients.get(slot).and_then(|client| Some(client.seat.as_ref()?.session)) else {
             return;
         };
-        let ticket = self.shared.broker.append(vec![Record::Edit(session, change)]);
+        let level = self.level_of(slot);
+        let ticket = self.shared.broker.append(vec![Record::Edit(session, change)], level);
         if let Some(owed) = then {
-            self.owe(slot, Pending::new(ticket, owed));
+            self.owe(slot, Pending::new(ticket, level, owed));
         }
     }
 
-    /// Keeps an answer until its ticket is durable and everything owed before it has left; at once if that is so already.
+    /// What a client's session state is kept at.
+    pub(super) fn level_of(&self, slot: u32) -> Level {
+        let level = self.clients.get(slot).map_or_else(|| self.shared.broker.store.level(), |client| client.door.level);
+        self.held_back(level)
+    }
+
+    /// The level itself, but for who waits for nothing while too much waits to be written.
+    pub(super) fn held_back(&self, level: Level) -> Level {
+        if level == Level::Memory && self.shared.broker.store.is_behind() { Level::Os } else { level }
+    }
+
+    /// Whether an append has become as safe as it asked to be, or has failed.
+    pub(super) fn is_settled(&self, ticket: Ticket, level: Level) -> bool {
+        self.marks.reached(ticket, level) || self.shared.broker.store.marks().reached(ticket, level)
+    }
+
+    /// Keeps an answer until its ticket is as safe as it must be and everything owed before it has left; at once if that is so
+    /// already.
     pub(super) fn owe(&mut self, slot: u32, pending: Pending) {
-        let Some(client) = self.clients.get_mut(slot) else {
+        let Some(client) = self.clients.get(slot) else {
             self.orphans.extend(pending.held.map(|held| *held));
             return;
         };
-        let ticket = pending.ticket;
-        let is_durable = ticket <= self.durable || ticket <= self.shared.broker.store.durable();
-        if client.pending.is_empty() && is_durable {
+        if client.pending.is_empty()
+            && self.orphans_let_go(pending.held.as_deref())
+            && self.is_settled(pending.ticket, pending.level)
+        {
             return self.settle(slot, pending);
         }
+        let Some(client) = self.clients.get_mut(slot) else { return };
         client.pending_bytes += pending.bytes;
         client.pending.push_back(pending);
         self.wait_for_store(slot);
+    }
+
+    /// Of all orphans, the highest ticket. Each knows it of those before it.
+    pub(super) fn last_orphan(&self) -> Ticket {
+        self.orphans.last().map_or(Ticket::NONE, |last| last.ticket.max(last.behind))
+    }
+
+    /// A QoS 2 message does not overtake orphans that were there before it, among which may be its client's own will. It does not
+    /// wait for later ones: those might never end.
+    pub(super) fn orphans_let_go(&self, held: Option<&Held>) -> bool {
+        held.is_none_or(|held| self.orphans.first().is_none_or(|first| first.ticket > held.behind))
     }
 
     /// An answer's turn has come.
@@ -90,21 +121,15 @@ impl Core {
         }
     }
 
-    /// Lets go of everything whose ticket has become durable.
+    /// Lets go of everything whose ticket has become as safe as it must be.
     pub(super) fn look_at_the_store(&mut self) {
-        let durable = self.shared.broker.store.durable();
-        if durable == self.durable {
+        let marks = self.shared.broker.store.marks();
+        if marks == self.marks {
             return;
         }
-        self.durable = durable;
-        self.deliver_leaving(durable);
-        for held in std::mem::take(&mut self.orphans) {
-            if held.ticket <= durable {
-                self.caught("delivering a message whose publisher is gone", |core| core.deliver_held(held));
-            } else {
-                self.orphans.push(held);
-            }
-        }
+        self.marks = marks;
+        self.let_orphans_go();
+        self.deliver_leaving();
         for address in std::mem::take(&mut self.waiting) {
             let Some(client) = self.clients.at(address) else { continue };
             client.flags.waiting = false;
@@ -117,7 +142,7 @@ impl Core {
 
     fn give_what_is_durable(&mut self, slot: u32) {
         if self.clients.get(slot).is_some_and(|client| matches!(client.stage, Stage::Entering(_))) {
-            self.recorded(slot, self.durable);
+            self.recorded(slot);
         }
         self.settle_durable(slot);
         self.resume_reading(slot);
@@ -125,11 +150,12 @@ impl Core {
 
     fn settle_durable(&mut self, slot: u32) {
         loop {
-            let durable = self.durable;
-            let Some(client) = self.clients.get_mut(slot) else { return };
-            if client.pending.front().is_none_or(|pending| pending.ticket > durable) {
+            let Some(client) = self.clients.get(slot) else { return };
+            let Some(first) = client.pending.front() else { return };
+            if !self.marks.reached(first.ticket, first.level) || !self.orphans_let_go(first.held.as_deref()) {
                 return;
             }
+            let Some(client) = self.clients.get_mut(slot) else { return };
             if let Some(mut pending) = client.pending.pop_front() {
                 client.pending_bytes -= pending.bytes;
                 if let Owed::Subscribed { taken, .. } = &mut pending.owed {
@@ -137,6 +163,14 @@ impl Core {
                 }
                 self.settle(slot, pending);
             }
+        }
+    }
+
+    /// In their order, whatever their levels are: two of them may be of one publisher.
+    fn let_orphans_go(&mut self) {
+        let settled = self.orphans.iter().take_while(|held| self.marks.reached(held.ticket, held.level)).count();
+        for held in self.orphans.drain(..settled).collect::<Vec<_>>() {
+            self.caught("delivering a message whose publisher is gone", |core| core.deliver_held(held));
         }
     }
 
@@ -151,15 +185,16 @@ impl Core {
         for one in wanted {
             taken.push(self.subscribe_one(&seat, one, &mut search, &mut records));
         }
-        let mut ticket = self.shared.broker.append(records);
+        let level = self.level_of(slot);
+        let mut ticket = self.shared.broker.append(records, level);
         let mut answer = taken;
         if seat.is_durable() {
             for one in &mut answer {
-                ticket = ticket.max(self.enqueue_retained(&seat, one));
+                ticket = ticket.max(self.enqueue_retained(&seat, level, one));
             }
         }
         if let Some(owed) = self.with_session(slot, |session, _, _, _| session.handle_subscribed(packet_id, answer)) {
-            self.owe(slot, Pending::new(ticket, owed));
+            self.owe(slot, Pending::new(ticket, level, owed));
         }
     }
 
@@ -222,7 +257,7 @@ impl Core {
     }
 
     /// A durable session owns its retained messages above QoS 0 like any others: they go into its queue.
-    fn enqueue_retained(&mut self, seat: &Seat, taken: &mut Taken) -> Ticket {
+    fn enqueue_retained(&mut self, seat: &Seat, level: Level, taken: &mut Taken) -> Ticket {
         let Some((_, options)) = &taken.subscription else { return Ticket::NONE };
         let mut last = Ticket::NONE;
         for (message, ticket) in &mut taken.retained {
@@ -238,7 +273,7 @@ impl Core {
             };
             let (recipients, publisher) = (vec![recipient], Publisher::CannotBeTold);
             let record = Record::Enqueue { message: Arc::clone(message), recipients, publisher };
-            *ticket = self.shared.broker.append(vec![record]);
+            *ticket = self.shared.broker.append(vec![record], level);
             last = *ticket;
         }
         last
@@ -257,10 +292,11 @@ impl Core {
             }
             codes.push(if there { ReasonCode::Success } else { ReasonCode::NoSubscriptionExisted });
         }
-        let ticket = self.shared.broker.append(records);
+        let level = self.level_of(slot);
+        let ticket = self.shared.broker.append(records, level);
         let owed = self.with_session(slot, |session, _, _, _| session.handle_unsubscribed(packet_id, filters, codes));
         if let Some(owed) = owed {
-            self.owe(slot, Pending::new(ticket, owed));
+            self.owe(slot, Pending::new(ticket, level, owed));
         }
     }
 

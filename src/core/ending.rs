@@ -13,8 +13,8 @@ use crate::message::{Message, Parts};
 use crate::metrics::{Closed, Dropped, Metric};
 use crate::mqtt::{Outgoing, ReasonCode, Will, outgoing};
 use crate::session::{Change, Ending, Farewell, Owed, may_publish};
-use crate::store::Record;
 use crate::store::record::LaterWill;
+use crate::store::{Level, Record};
 
 /// How long a closing connection is read and its bytes thrown away, so that the last packet is not wiped out by a reset.
 const LINGER_MS: u64 = 2_000;
@@ -92,15 +92,15 @@ impl Core {
         client.pending_bytes = 0;
         client.forget_kept();
         let may_publish_will = farewell.will.as_ref().is_none_or(|will| may_publish(&will.topic, &client.may));
-        let (seat, owner) = (client.seat.take(), client.user.take());
+        let (seat, owner, level) = (client.seat.take(), client.user.take(), client.door.level);
         if let (Some(seat), Some(address)) = (seat, self.clients.address(slot)) {
-            self.leave(Parting { seat, address, owner, farewell, may_publish_will, doubtful }, held);
+            self.leave(Parting { seat, address, owner, level, farewell, may_publish_will, doubtful }, held);
         }
     }
 
     /// What becomes of the session, its will and its seat.
     pub(super) fn part(&mut self, parting: Parting) -> Ticket {
-        let Parting { seat, address, owner, farewell, may_publish_will, doubtful } = parting;
+        let Parting { seat, address, owner, level, farewell, may_publish_will, mut doubtful } = parting;
         let (seat, broker) = (&seat, Arc::clone(&self.shared.broker));
         let lives = farewell.session_expiry_s > 0 && seat.is_durable();
         let will = farewell.will.filter(|_| {
@@ -109,21 +109,25 @@ impl Core {
             }
             may_publish_will
         });
+        let (listener, level) = (level, self.held_back(level));
         if lives {
             let ends = self.session_end(farewell.session_expiry_s);
             let ends_wall_ms = ends.map(|at| self.now.wall_ms + at.ms_since(self.now.moment));
             let mut changes = farewell.changes;
             changes.push(Change::Expiry { expiry_s: farewell.session_expiry_s });
             let edits = changes.into_iter().map(|change| Record::Edit(seat.session, change));
-            broker.append(edits.chain([Record::Leave { session: seat.session, ends_wall_ms }]).collect());
+            broker.append(edits.chain([Record::Leave { session: seat.session, ends_wall_ms }]).collect(), level);
+            // What was acknowledged without waiting may not have been written, and nobody was told.
+            let unsure = listener == Level::Memory && broker.store.has_failed();
+            doubtful.extend(farewell.subscriptions.into_iter().filter(|_| unsure));
             broker.doubt(seat, doubtful);
             // Before the seat is free: whoever takes it calls off what was planned, and cannot do so too early.
-            self.plan_ending(seat, will.map(|will| (owner, will)), ends);
+            self.plan_ending(seat, will.map(|will| (owner, will)), ends, level);
             broker.directory.leave(seat, address, true);
             Ticket::NONE
         } else {
             broker.forget_subscriptions(seat, farewell.subscriptions.iter().map(|filter| &**filter));
-            let ended = if seat.is_durable() { broker.append_end(seat.session) } else { Ticket::NONE };
+            let ended = if seat.is_durable() { broker.append_end(seat.session, level) } else { Ticket::NONE };
             broker.directory.leave(seat, address, false);
             if let Some(will) = will {
                 self.publish_will(will, seat.origin);
@@ -142,7 +146,7 @@ impl Core {
     }
 
     /// A session lives on without a connection: its end, and its will if that is delayed, are put down for later.
-    fn plan_ending(&mut self, seat: &Arc<Seat>, will: Option<Owned>, ends: Option<Moment>) {
+    fn plan_ending(&mut self, seat: &Arc<Seat>, will: Option<Owned>, ends: Option<Moment>, level: Level) {
         let broker = Arc::clone(&self.shared.broker);
         match will {
             Some((owner, will)) if will.delay_s > 0 => {
@@ -151,7 +155,7 @@ impl Core {
                 let at = ends.map_or(delayed, |ends| ends.min(delayed));
                 let due_wall_ms = self.now.wall_ms + at.ms_since(self.now.moment);
                 let later = Box::new(LaterWill { will: will.clone(), due_wall_ms });
-                broker.append(vec![Record::Will { session: seat.session, will: later }]);
+                broker.append(vec![Record::Will { session: seat.session, will: later }], level);
                 broker.later.add(at, Due::Will { seat: Arc::clone(seat), owner, will });
             }
             Some((_, will)) => self.publish_will(will, seat.origin),
@@ -178,7 +182,8 @@ impl Core {
     pub(super) fn handle_later(&mut self) {
         let broker = Arc::clone(&self.shared.broker);
         let expired = broker.retained.take_expired().into_iter();
-        broker.append(expired.map(|topic| Record::Expired(topic, self.now.moment)).collect());
+        let expired = expired.map(|topic| Record::Expired(topic, self.now.moment)).collect();
+        broker.append(expired, broker.store.level());
         for due in broker.later.due(self.now.moment) {
             self.caught("handling a will or the end of a session", |core| core.handle_due(due));
         }
@@ -215,7 +220,8 @@ impl Core {
             return self.publish_will_and(will, seat.origin, records);
         }
         self.count_dropped(Dropped::PublishNotAuthorized, 1);
-        self.shared.broker.append(records);
+        let broker = &self.shared.broker;
+        broker.append(records, broker.store.level());
     }
 
     pub(super) fn publish_will(&mut self, will: Will, origin: Origin) {
@@ -237,16 +243,16 @@ impl Core {
         self.publish_alone(Message::new(parts, self.now), records);
     }
 
-    /// A claimant wants the Client Identifier of one of ours. Says when the end of a saved session is durable, if a Clean Start has
-    /// ended it: the claimant is to hear of nothing before that.
-    pub(super) fn take_over(&mut self, at: Address, clean_start: bool) -> Ticket {
+    /// A claimant wants the Client Identifier of one of ours. Says when the end of a saved session is as safe as the claimant's
+    /// listener wants it, if a Clean Start has ended it: the claimant is to hear of nothing before that.
+    pub(super) fn take_over(&mut self, at: Address, clean_start: bool, level: Level) -> Ticket {
         let Some(client) = self.clients.at(at) else { return Ticket::NONE };
         let is_open = matches!(client.stage, Stage::Open(_));
         let saved = client.seat.as_ref().filter(|seat| is_open && clean_start && seat.is_durable());
         let saved = saved.map(|seat| seat.session);
         self.end(at.slot, Ending::TakenOver { clean_start });
-        // Said once more for its ticket.
-        saved.map_or(Ticket::NONE, |session| self.shared.broker.append(vec![Record::End(session)]))
+        // Said once more for its ticket: it was said at the level of the listener that it came through.
+        saved.map_or(Ticket::NONE, |session| self.shared.broker.append(vec![Record::End(session)], level))
     }
 
     /// Gives back a seat that was taken while entering. A session that was to be resumed waits on for its client.
@@ -271,9 +277,9 @@ impl Core {
             subscriptions: Vec::new(),
             lost_messages: 0,
         };
-        let (owner, doubtful) = (None, Vec::new());
+        let (owner, level, doubtful) = (None, client.door.level, Vec::new());
         if let Some(address) = self.clients.address(slot) {
-            self.part(Parting { seat, address, owner, farewell, may_publish_will: true, doubtful });
+            self.part(Parting { seat, address, owner, level, farewell, may_publish_will: true, doubtful });
         }
     }
 

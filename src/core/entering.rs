@@ -9,7 +9,7 @@ use crate::broker::seat::{Address, Seat};
 use crate::identity::{ClientId, Ticket};
 use crate::mqtt::{DecodeError, Out, Packet, ReasonCode};
 use crate::session::{Desk, Saved};
-use crate::store::{Record, SessionRecord};
+use crate::store::{Level, Record, SessionRecord};
 use crate::threshold::{Claim, Claimed, Refused, Step};
 
 impl Core {
@@ -97,12 +97,13 @@ impl Core {
                 self.drop_session(&old);
                 // Its end waits for its subscriptions to be read; that its time is over need not.
                 let over = Record::Leave { session: old.session, ends_wall_ms: Some(self.now.wall_ms) };
-                let ended = broker.append(vec![over]);
+                let ended = broker.append(vec![over], self.level_of(slot));
                 self.begin(slot, fresh, &claim, ended);
             }
             Seating::Resumed(seat) => self.load(slot, address, client, seat, &claim),
             Seating::Busy { at, seat } => {
-                self.stage(at.core, Mail::TakeOver { at, seat, clean_start, claimant: address });
+                let level = self.level_of(slot);
+                self.stage(at.core, Mail::TakeOver { at, seat, clean_start, claimant: address, level });
                 let claim = Claim { client: Some(client), ..claim };
                 self.wait_for(slot, WaitsFor::Seat(claim, ended));
             }
@@ -115,10 +116,11 @@ impl Core {
     /// A new session: recorded first if it is to outlive its connection.
     fn begin(&mut self, slot: u32, seat: Arc<Seat>, claim: &Claim, ended: Ticket) {
         let durable = seat.is_durable();
-        let ticket = if durable { self.record_open(&seat, claim) } else { ended };
+        let level = self.level_of(slot);
+        let ticket = if durable { self.record_open(&seat, claim, level) } else { ended };
         let claimed = Claimed { client: seat.client.clone(), origin: seat.origin, durable, saved: None };
         self.sit(slot, seat, claim);
-        if ticket <= self.shared.broker.store.durable() {
+        if self.is_settled(ticket, level) {
             return self.open_session(slot, claimed);
         }
         self.wait_for(slot, WaitsFor::Record(ticket, claimed));
@@ -126,13 +128,14 @@ impl Core {
     }
 
     /// Records that a session begins, or that its client is back.
-    fn record_open(&self, seat: &Seat, claim: &Claim) -> Ticket {
-        self.shared.broker.append(vec![Record::Open(SessionRecord {
+    fn record_open(&self, seat: &Seat, claim: &Claim, level: Level) -> Ticket {
+        let record = SessionRecord {
             session: seat.session,
             client: seat.client.clone(),
             owner: claim.owner.clone(),
             expiry_s: claim.session_expiry_s,
-        })])
+        };
+        self.shared.broker.append(vec![Record::Open(record)], level)
     }
 
     fn sit(&mut self, slot: u32, seat: Arc<Seat>, claim: &Claim) {
@@ -149,7 +152,7 @@ impl Core {
         let broker = Arc::clone(&self.shared.broker);
         broker.later.returned(seat.session);
         let (session, inbox) = (seat.session, self.inbox());
-        let ticket = self.record_open(&seat, claim);
+        let ticket = self.record_open(&seat, claim, self.level_of(slot));
         self.sit(slot, Arc::clone(&seat), claim);
         self.wait_for(slot, WaitsFor::Saved(client, seat, ticket));
         broker.store.load(session, Box::new(move |saved| inbox.post(Mail::Loaded { at, saved })));
@@ -178,15 +181,16 @@ impl Core {
     }
 
     /// A session record may be durable now.
-    pub(super) fn recorded(&mut self, slot: u32, durable: Ticket) {
-        let Some(Client { stage: Stage::Entering(entering), .. }) = self.clients.get_mut(slot) else { return };
+    pub(super) fn recorded(&mut self, slot: u32) {
+        let marks = self.marks;
+        let Some(Client { stage: Stage::Entering(entering), door, .. }) = self.clients.get_mut(slot) else { return };
         match std::mem::replace(&mut entering.waits_for, WaitsFor::Client) {
             WaitsFor::Record(ticket, _) if self.shared.broker.store.failed(ticket) => {
                 // There is no such session in the store, so there must be none to come back to.
                 entering.session_expiry_s = 0;
                 self.refuse(slot, ReasonCode::ServerUnavailable, None);
             }
-            WaitsFor::Record(ticket, claimed) if ticket <= durable => self.open_session(slot, claimed),
+            WaitsFor::Record(ticket, claimed) if marks.reached(ticket, door.level) => self.open_session(slot, claimed),
             other => entering.waits_for = other,
         }
     }

@@ -9,6 +9,7 @@ use crate::identity::{Identity, Ticket};
 use crate::message::Message;
 use crate::mqtt::ReasonCode;
 use crate::session::{Page, Saved};
+use crate::store::Level;
 use crate::sync::{AtomicBool, AtomicUsize, Mutex, Ordering};
 use crate::wake::Wake;
 
@@ -34,6 +35,8 @@ pub enum Mail {
         clean_start: bool,
         /// Who waits.
         claimant: Address,
+        /// What the newcomer's listener keeps session state at.
+        level: Level,
     },
     /// The seat that `claimant` waits for may be free: claim again.
     Vacated {

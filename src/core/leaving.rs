@@ -11,6 +11,7 @@ use super::{Core, Mail};
 use crate::broker::seat::{Address, Seat};
 use crate::identity::Ticket;
 use crate::session::Farewell;
+use crate::store::{Level, Record};
 
 /// What is settled when a seat is left.
 #[derive(Debug)]
@@ -20,6 +21,8 @@ pub(super) struct Parting {
     pub(super) address: Address,
     /// The authenticated user.
     pub(super) owner: Option<Arc<str>>,
+    /// What its listener keeps session state at.
+    pub(super) level: Level,
     pub(super) farewell: Farewell,
     pub(super) may_publish_will: bool,
     /// Filters of which the index may say something else than the store.
@@ -31,8 +34,8 @@ pub(super) struct Parting {
 pub(super) struct Leaving {
     parting: Parting,
     held: VecDeque<Held>,
-    /// Who waits for the seat.
-    claimants: Vec<Address>,
+    /// Who waits for the seat, and what the listeners they came through keep session state at.
+    claimants: Vec<(Address, Level)>,
 }
 
 impl Core {
@@ -46,16 +49,19 @@ impl Core {
     }
 
     /// Whether somebody who leaves still sits there; `claimant` is told when he has left.
-    pub(super) fn waits_for_leaving(&mut self, seat: &Arc<Seat>, claimant: Address) -> bool {
+    pub(super) fn waits_for_leaving(&mut self, seat: &Arc<Seat>, claimant: (Address, Level)) -> bool {
         let leaving = self.leaving.iter_mut().find(|leaving| Arc::ptr_eq(&leaving.parting.seat, seat));
         leaving.map(|leaving| leaving.claimants.push(claimant)).is_some()
     }
 
-    /// Delivers what has become durable of clients that are gone.
-    pub(super) fn deliver_leaving(&mut self, durable: Ticket) {
+    /// Delivers what has become as safe as it must be of clients that are gone, of each in its order.
+    pub(super) fn deliver_leaving(&mut self) {
         let mut all = std::mem::take(&mut self.leaving);
         for leaving in &mut all {
-            while let Some(held) = leaving.held.pop_front_if(|held| held.ticket <= durable) {
+            while let Some(held) = leaving
+                .held
+                .pop_front_if(|held| self.marks.reached(held.ticket, held.level) && self.orphans_let_go(Some(held)))
+            {
                 self.deliver_held(held);
             }
         }
@@ -73,8 +79,12 @@ impl Core {
         let mut drained = Vec::new();
         drained.extend(self.leaving.extract_if(.., |leaving| leaving.held.is_empty()));
         for Leaving { parting, claimants, .. } in drained {
+            let session = parting.seat.session;
             let ended = self.part(parting);
-            for claimant in claimants {
+            for (claimant, level) in claimants {
+                // Said once more, as safe as this listener wants it before its client hears of it.
+                let again = || self.shared.broker.append(vec![Record::End(session)], level);
+                let ended = if ended == Ticket::NONE { ended } else { again() };
                 self.stage(claimant.core, Mail::Vacated { claimant, ended });
             }
         }

@@ -16,9 +16,9 @@ impl Core {
     pub(super) fn handle_letter(&mut self, letter: Mail) {
         match letter {
             Mail::Deliver { message, ticket, targets } => self.deliver(&message, ticket, &targets),
-            Mail::TakeOver { at, seat, clean_start, claimant } => {
-                let ended = self.take_over(at, clean_start);
-                if !self.waits_for_leaving(&seat, claimant) {
+            Mail::TakeOver { at, seat, clean_start, claimant, level } => {
+                let ended = self.take_over(at, clean_start, level);
+                if !self.waits_for_leaving(&seat, (claimant, level)) {
                     // Whoever sat there has left, unless a panic came in between.
                     seat.release(at);
                     self.stage(claimant.core, Mail::Vacated { claimant, ended });

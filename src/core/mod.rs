@@ -51,12 +51,11 @@ use crate::broker::plan::Plan;
 use crate::broker::route::Routing;
 use crate::broker::seat::Address;
 use crate::clock::{Moment, Now};
-use crate::identity::Ticket;
 use crate::metrics::{Board, Closed, Counters, Metric};
 use crate::mqtt::publish::Templates;
 use crate::net::{Layers, Transport};
 use crate::session::{Desk, Effect, Ending, Sent, Session};
-use crate::store::Lost;
+use crate::store::{Lost, Marks};
 
 /// Bytes read from one connection in one turn.
 const SCRATCH_BYTES: usize = 64 * 1024;
@@ -131,8 +130,8 @@ pub struct Core {
     orphans: Vec<Held>,
     /// Clients that are gone, and keep their seat until what they published is delivered.
     leaving: Vec<Leaving>,
-    /// The store's mark, as last looked at.
-    durable: Ticket,
+    /// The store's marks, as last looked at.
+    marks: Marks,
     /// What the store has dropped and is counted. Only the first core counts it.
     store_lost: Lost,
     /// Empty effect lists, one per depth of nesting.
@@ -166,7 +165,7 @@ impl Core {
             waiting: Vec::new(),
             orphans: Vec::new(),
             leaving: Vec::new(),
-            durable: shared.broker.store.durable(),
+            marks: shared.broker.store.marks(),
             store_lost: Lost::default(),
             spare_effects: Vec::new(),
             chores: Chores { shown: now.moment, is_shown: false, sys_due: now.moment, repair_due: now.moment },

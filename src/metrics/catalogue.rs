@@ -210,6 +210,8 @@ label! {
         Left = "left",
         /// There is no room for another retained message; subscribers got it.
         RetainedFull = "retained_full",
+        /// It was acknowledged before it was written (level `memory`), and then the disk failed.
+        Unwritten = "unwritten",
     }
 }
 

@@ -20,4 +20,4 @@ pub use catalogue::{
     CATALOGUE, Closed, Direction, Dropped, Family, Kind, Metric, PacketKind, Qos, Reason, SERIES, Unit,
 };
 pub use counters::Counters;
-pub use page::{Facts, Page};
+pub use page::{Durability, Facts, Page};

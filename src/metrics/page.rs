@@ -16,6 +16,19 @@ pub struct Facts {
     pub version: &'static str,
     /// The durability mode in force.
     pub store_mode: &'static str,
+    /// The levels in force beside it.
+    pub durability: Vec<Durability>,
+}
+
+/// A level in force, shown as a series of `heraldmq_durability_info`.
+#[derive(Debug, Clone)]
+pub struct Durability {
+    /// `listener` or `topic`.
+    pub of: &'static str,
+    /// Which.
+    pub name: String,
+    /// `sync`, `os` or `memory`.
+    pub level: &'static str,
 }
 
 /// Renders the board. Handles are registered once, so a scrape costs one sum, one store per series and the text.
@@ -51,6 +64,7 @@ impl Page {
         let name = "heraldmq_build_info";
         recorder.describe_gauge(KeyName::from(name), None, SharedString::const_str("Always 1: what is running."));
         recorder.register_gauge(&Key::from_parts(name, labels), &metadata()).set(1.0);
+        durability(&recorder, &facts.durability);
         Self { board, handles, exporter: recorder.handle(), started: SystemTime::now() }
     }
 
@@ -66,6 +80,17 @@ impl Page {
         let mut page = self.exporter.render();
         process::render(&mut page, self.started);
         page
+    }
+}
+
+fn durability(recorder: &PrometheusRecorder, levels: &[Durability]) {
+    let name = "heraldmq_durability_info";
+    let help = "Always 1: what acknowledgements at a listener wait for, and at a topic with a level of its own.";
+    recorder.describe_gauge(KeyName::from(name), None, SharedString::const_str(help));
+    for one in levels {
+        let labels =
+            vec![Label::new("of", one.of), Label::new("name", one.name.clone()), Label::new("level", one.level)];
+        recorder.register_gauge(&Key::from_parts(name, labels), &metadata()).set(1.0);
     }
 }
 
@@ -100,10 +125,15 @@ mod tests {
     use super::*;
     use crate::metrics::{Counters, Direction, Metric, PacketKind};
 
+    fn facts(version: &'static str) -> Facts {
+        Facts { version, store_mode: "memory", durability: Vec::new() }
+    }
+
     #[test]
     fn every_metric_of_the_catalogue_is_on_the_page_and_shows_the_sum() {
         let board = Arc::new(Board::new(2));
-        let page = Page::new(Arc::clone(&board), &Facts { version: "1.2.3", store_mode: "memory" });
+        let durability = vec![Durability { of: "topic", name: "a/#".into(), level: "os" }];
+        let page = Page::new(Arc::clone(&board), &Facts { durability, ..facts("1.2.3") });
         let mut counters = Counters::new();
         counters.add(Metric::Packets(PacketKind::Publish, Direction::Sent), 7);
         counters.set(Metric::Sessions, 5);
@@ -121,13 +151,14 @@ mod tests {
         }
         assert!(text.contains("heraldmq_packets_total{type=\"publish\",direction=\"sent\"} 14\n"), "{text}");
         assert!(text.contains("heraldmq_sessions 10\n"), "{text}");
+        assert!(text.contains("heraldmq_durability_info{of=\"topic\",name=\"a/#\",level=\"os\"} 1\n"), "{text}");
         assert!(text.contains("heraldmq_build_info{version=\"1.2.3\",store_mode=\"memory\"} 1\n"), "{text}");
     }
 
     #[test]
     fn a_second_scrape_shows_the_newer_numbers() {
         let board = Arc::new(Board::new(1));
-        let page = Page::new(Arc::clone(&board), &Facts { version: "1", store_mode: "memory" });
+        let page = Page::new(Arc::clone(&board), &facts("1"));
         let mut counters = Counters::new();
         for expected in ["heraldmq_caught_panics_total 1\n", "heraldmq_caught_panics_total 2\n"] {
             counters.add(Metric::CaughtPanics, 1);

@@ -17,6 +17,12 @@ fn text(config: &Config, listening: &[(String, SocketAddr)]) -> String {
     for (name, addr) in listening {
         text.push_str(&format!("  {name:<6} {addr}\n"));
     }
+    for (name, level) in config.levels().listeners.iter().filter(|(_, level)| *level != config.store_mode) {
+        text.push_str(&format!("  durability of listener {name}: {}\n", level.name()));
+    }
+    for (topic, level) in config.topic_levels.iter() {
+        text.push_str(&format!("  durability of topic {topic}: {}\n", level.name()));
+    }
     for note in &config.notes {
         text.push_str(&format!("  note: {note}\n"));
     }
@@ -62,5 +68,14 @@ mod tests {
         {
             assert!(text.contains(expected), "{expected:?} in {text}");
         }
+    }
+
+    #[test]
+    fn it_says_what_is_kept_otherwise_than_the_store_mode_says() {
+        let config = "[listeners.ws]\ndurability = \"os\"\n[store.topic_levels]\n\"a/#\" = \"memory\"\n";
+        let text = text(&crate::config::load_text("test", config, std::iter::empty()).unwrap(), &[]);
+        assert!(text.starts_with(&format!("HeraldMQ {VERSION}, store mode sync\n")), "{text}");
+        assert!(text.contains("  durability of listener ws: os\n  durability of topic a/#: memory\n"), "{text}");
+        assert!(!text.contains("listener mqtt"), "{text}");
     }
 }

@@ -120,4 +120,5 @@ fn door(config: &Config, listener: &crate::config::Listener, auth: &Auth) -> Doo
         u64::try_from(config.intake.connect_timeout.as_millis()).unwrap_or(u64::MAX),
         config.intake.preauth_bytes_max,
     )
+    .at_level(listener.level)
 }

@@ -22,10 +22,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::config::{Config, Mistakes};
-use crate::metrics::Board;
+use crate::metrics::{Board, Durability, Facts};
 use crate::net::{ListenError, TlsConfig};
-use crate::store::Store;
 use crate::store::rocks::OpenError;
+use crate::store::{Level, Store};
 use crate::{admin, auth};
 use clients::{Built, Clients};
 use lifecycle::{Asked, Lifecycle, Signals};
@@ -115,10 +115,11 @@ pub fn run(config: Config, telemetry: &Arc<Telemetry>, reread: &Reread<'_>) -> R
     let clients = Clients::start(&config, built)?;
     store.wake_with(clients.wake());
     let mut listening = clients.listening();
-    let operators = Operators::start(&config, &runtime, |version, store_mode| admin::Admin {
-        page: crate::metrics::Page::new(Arc::clone(&board), &crate::metrics::Facts { version, store_mode }),
+    let operators = Operators::start(&config, &runtime, |version| admin::Admin {
+        page: crate::metrics::Page::new(Arc::clone(&board), &facts(&config, version)),
         version,
-        store_mode,
+        store_mode: config.store_mode,
+        levels: config.levels(),
         started,
         health: health(&lifecycle),
         set_log_level: set_log_level(telemetry),
@@ -145,6 +146,16 @@ pub fn run(config: Config, telemetry: &Arc<Telemetry>, reread: &Reread<'_>) -> R
     lifecycle.enter(Phase::Stopped);
     tracing::info!("stopped");
     Ok(())
+}
+
+/// What the metrics say about what does not change.
+fn facts(config: &Config, version: &'static str) -> Facts {
+    let levels = config.levels();
+    let fact =
+        |of: &'static str, name: &str, level: Level| Durability { of, name: name.to_owned(), level: level.name() };
+    let listeners = levels.listeners.iter().map(|(name, level)| fact("listener", name, *level));
+    let topics = levels.topics.iter().map(|(pattern, level)| fact("topic", pattern, level));
+    Facts { version, store_mode: config.store_mode.name(), durability: listeners.chain(topics).collect() }
 }
 
 fn health(lifecycle: &Arc<Lifecycle>) -> Box<dyn Fn() -> admin::Health + Send + Sync> {

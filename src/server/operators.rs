@@ -20,17 +20,17 @@ pub(super) struct Operators {
 }
 
 impl Operators {
-    /// Opens the endpoint, if it is on. `admin` makes what it may ask, from version and store mode.
+    /// Opens the endpoint, if it is on. `admin` makes what it may ask, from the version.
     pub(super) fn start(
         config: &Config,
         runtime: &Runtime,
-        admin: impl FnOnce(&'static str, &'static str) -> admin::Admin,
+        admin: impl FnOnce(&'static str) -> admin::Admin,
     ) -> Result<Option<Self>, ServerError> {
         let Some(options) = &config.http else { return Ok(None) };
         let endpoint = admin::Endpoint::bind(options)?;
         let (addr, certificates) = (endpoint.addr()?, endpoint.certificates());
         let (stop, stopped) = watch::channel(false);
-        runtime.spawn(endpoint.serve(Arc::new(admin(VERSION, config.store_mode.name())), stopped));
+        runtime.spawn(endpoint.serve(Arc::new(admin(VERSION)), stopped));
         Ok(Some(Self { addr, certificates, stop }))
     }
 

@@ -1,19 +1,23 @@
 //! Durability: what must outlive a connection, or the process.
 //!
-//! Work is appended and gets a [`Ticket`]; it is safe when [`Store::durable`] has reached that ticket. Reads are answered
-//! through a closure, at once or later, so that a store on a disk never blocks a core.
+//! Work is appended at a [`Level`] and gets a [`Ticket`]; it is as safe as it asked to be when that level's mark of
+//! [`Store::marks`] has reached the ticket. Reads are answered through a closure, at once or later, so that a store on a disk never
+//! blocks a core.
 //!
 //! *Architecture invariant:* the store knows records, not MQTT: it never decides who gets a message, and never learns who
 //! waits for it (it rings a bell it was given).
 //!
 //! Start with [`Store`] and [`Record`]; `memory` shows what each record means.
 
+mod level;
 pub mod memory;
 pub mod record;
 pub mod rocks;
 
 use std::path::Path;
 use std::sync::Arc;
+
+pub use level::{Level, Levels, Marks, TopicLevels};
 
 use crate::clock::{Moment, Now};
 use crate::identity::{ClientId, SessionId, Ticket};
@@ -163,10 +167,12 @@ pub struct Recovered {
 /// Messages that a store let go of without anybody being done with them, since it was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Lost {
-    /// The oldest in a session's queue, dropped because the queue was full.
+    /// Dropped because a session's queue was full: its oldest, or one whose publisher had its answer already.
     pub queue_full: u64,
     /// In the queue of a session that ended, unfinished ones included.
     pub session_ended: u64,
+    /// Acknowledged at [`Level::Memory`], and then it could not be written. Counted for each session it was for.
+    pub unwritten: u64,
     /// Their Message Expiry Interval passed while their sessions were away.
     pub expired: u64,
     /// They waited longer than a message may wait for a session that is away.
@@ -181,6 +187,7 @@ impl Lost {
             queue_full: self.queue_full + other.queue_full,
             session_ended: self.session_ended + other.session_ended,
             expired: self.expired + other.expired,
+            unwritten: self.unwritten + other.unwritten,
             too_old: self.too_old + other.too_old,
         }
     }
@@ -188,10 +195,30 @@ impl Lost {
 
 /// A store: `memory`, or RocksDB.
 pub trait Store: Send + Sync {
-    /// Appends records as one. Returns their ticket, higher than every ticket before.
-    fn append(&self, records: Vec<Record>) -> Ticket;
-    /// Everything up to this ticket is safe.
-    fn durable(&self) -> Ticket;
+    /// Appends records as one, to be as safe as `level` says. Returns their ticket, higher than every ticket before.
+    ///
+    /// Who waits for the ticket waits for the mark of `level` or of a weaker one, never of a stronger.
+    fn append_at(&self, records: Vec<Record>, level: Level) -> Ticket;
+    /// Appends records at the store's own level.
+    fn append(&self, records: Vec<Record>) -> Ticket {
+        self.append_at(records, self.level())
+    }
+    /// How far it has come.
+    fn marks(&self) -> Marks;
+    /// Everything up to this ticket is as safe as it asked to be, or has failed.
+    fn durable(&self) -> Ticket {
+        self.marks().synced
+    }
+    /// Whether so much waits to be written that no append should be made at [`Level::Memory`]: acknowledged without waiting, its
+    /// publisher would send more, and nothing would bound what waits. Level `os` holds it back.
+    fn is_behind(&self) -> bool {
+        false
+    }
+    /// Whether a commit has failed since it was opened, so that what was appended at [`Level::Memory`] may not be there though it was
+    /// acknowledged. A store that cannot know says yes.
+    fn has_failed(&self) -> bool {
+        true
+    }
     /// Whether the append with this ticket failed: nobody may be acknowledged for it.
     fn failed(&self, ticket: Ticket) -> bool;
     /// The saved part of a session, through `answer`, as everything appended ahead of this call left it.
@@ -200,13 +227,13 @@ pub trait Store: Send + Sync {
     /// everything appended ahead of this call is. So a page that is complete is complete at least up to there, and a message whose
     /// delivery found its session still coming back is in it.
     fn read_queue(&self, session: SessionId, after: Ticket, max: usize, now: Now, answer: Box<dyn FnOnce(Page) + Send>);
-    /// What an acknowledgement survives: `memory`, `os` or `sync`.
-    fn mode(&self) -> &'static str;
+    /// What is waited for where nobody asked for another level.
+    fn level(&self) -> Level;
     /// Everything a broker must know before it listens.
     fn recover(&self) -> Recovered;
     /// What was dropped so far, to be counted.
     fn lost(&self) -> Lost;
-    /// Whom to wake when the durable mark moves. A store where every append is durable at once wakes nobody.
+    /// Whom to wake when a mark moves. A store where every append is durable at once wakes nobody.
     fn wake_with(&self, _wake: Wake) {}
     /// Copies everything that is durable to a folder that is not there yet, while the store is in use.
     ///

@@ -21,7 +21,7 @@ use heraldmq::identity::{ClientId, Origin, SessionId, Ticket};
 use heraldmq::message::{Message, Parts};
 use heraldmq::mqtt::QoS;
 use heraldmq::session::{Page, Saved};
-use heraldmq::store::{Lost, Record, Recovered, Store};
+use heraldmq::store::{Level, Levels, Lost, Marks, Record, Recovered, Store};
 use heraldmq::topic::filter::TopicFilter;
 
 /// The program's allocator, so that memory means the same.
@@ -41,19 +41,19 @@ const ROUNDS: usize = 7;
 struct NoStore;
 
 impl Store for NoStore {
-    fn append(&self, _: Vec<Record>) -> Ticket {
+    fn append_at(&self, _: Vec<Record>, _: Level) -> Ticket {
         Ticket::NONE
     }
-    fn durable(&self) -> Ticket {
-        Ticket::NONE
+    fn marks(&self) -> Marks {
+        Marks::at(Ticket::NONE)
     }
     fn failed(&self, _: Ticket) -> bool {
         false
     }
     fn load(&self, _: SessionId, _: Box<dyn FnOnce(Saved) + Send>) {}
     fn read_queue(&self, _: SessionId, _: Ticket, _: usize, _: Now, _: Box<dyn FnOnce(Page) + Send>) {}
-    fn mode(&self) -> &'static str {
-        "memory"
+    fn level(&self) -> Level {
+        Level::Memory
     }
     fn recover(&self) -> Recovered {
         Recovered::default()
@@ -71,6 +71,7 @@ fn broker() -> Broker {
         later: Later::new(),
         repairs: Repairs::default(),
         store: Arc::new(NoStore),
+        levels: Levels::default(),
     }
 }
 

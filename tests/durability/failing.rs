@@ -20,21 +20,23 @@ const RECOVERED: Duration = Duration::from_secs(10);
 const NOTHING_LOST: Promise = Promise { loss: None };
 
 /// A session that is away and has one filter: whatever matches it must be stored.
-fn absent(running: &Running, name: &str, filter: &str) {
+pub fn absent(running: &Running, name: &str, filter: &str) {
     let mut link = Link::open(running.addr("mqtt"), &Connect::new(Version::V5, name).resume()).unwrap();
     assert_eq!(link.subscribe(1, &[(filter, 1)], |_, _| Ok(())).unwrap(), [1]);
     link.send(&[0xE0, 0x00]).unwrap();
+    // The broker closes when the store has been told that it left.
+    while link.next(Duration::from_secs(5)).is_ok_and(|packet| packet.is_some()) {}
 }
 
 /// Two clients with clean sessions, and messages between them.
-struct Clean {
+pub struct Clean {
     from: Link,
     to: Link,
     count: u16,
 }
 
 impl Clean {
-    fn new(running: &Running) -> Self {
+    pub fn new(running: &Running) -> Self {
         let from = Link::open(running.addr("mqtt"), &Connect::new(Version::V3, "clean-from")).unwrap();
         let mut to = Link::open(running.addr("mqtt"), &Connect::new(Version::V5, "clean-to")).unwrap();
         to.subscribe(1, &[("clean/#", 1)], |_, _| Ok(())).unwrap();
@@ -42,7 +44,7 @@ impl Clean {
     }
 
     /// From PUBLISH to delivery and acknowledgement.
-    fn round_trip(&mut self) -> Duration {
+    pub fn round_trip(&mut self) -> Duration {
         let begun = Instant::now();
         self.count += 1;
         let publication = Publication::new("clean/a", self.count.to_string()).qos(1, self.count);

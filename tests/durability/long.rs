@@ -11,8 +11,8 @@ use heraldmq::message::{Message, Parts};
 use heraldmq::mqtt::QoS;
 use heraldmq::session::{Options, SavedSubscription};
 use heraldmq::store::record::Epoch;
-use heraldmq::store::rocks::{Mode, Rocks};
-use heraldmq::store::{Bounds, Publisher, Recipient, Record, SessionRecord, Store as _};
+use heraldmq::store::rocks::Rocks;
+use heraldmq::store::{Bounds, Level, Publisher, Recipient, Record, SessionRecord, Store as _};
 
 use super::link::Link;
 use super::process::{Place, Program, Running};
@@ -153,7 +153,7 @@ fn a_session_with_a_million_waiting_messages() {
 fn fill(data: &Path, sessions: u64) {
     let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64;
     let (epoch, ends_wall_ms) = (Epoch { wall_at_start_ms: wall }, Some(wall + 86_400_000));
-    let store = Rocks::open(data, Mode::Os, Bounds::default(), epoch).unwrap();
+    let store = Rocks::open(data, Level::Os, Bounds::default(), epoch).unwrap();
     let options = Options { qos: QoS::AtLeastOnce, no_local: false, retain_as_published: false, subscription_id: None };
     for number in 1..=sessions {
         let (session, client) = (SessionId(number), ClientId::new(&format!("session-{number}")));

@@ -16,6 +16,7 @@ mod disk;
 mod failing;
 mod keepers;
 mod ledger;
+mod levels;
 mod link;
 mod long;
 mod mourners;

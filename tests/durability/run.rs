@@ -64,12 +64,15 @@ pub struct Plan {
     /// Longest rest of a publisher between two batches, ms.
     pub rest_ms: usize,
     pub promise: Promise,
+    /// Configuration beside the usual one, in whole tables.
+    pub more: &'static str,
 }
 
 impl Plan {
     /// Short lives, nothing may be lost.
     pub fn new(name: &'static str, program: Program, fault: Fault, cycles: usize) -> Self {
-        Self { name, program, fault, cycles, life_ms: (30, 350), rest_ms: 4, promise: Promise { loss: None } }
+        let promise = Promise { loss: None };
+        Self { name, program, fault, cycles, life_ms: (30, 350), rest_ms: 4, promise, more: "" }
     }
 }
 
@@ -259,7 +262,7 @@ pub fn run(plan: Plan) -> Report {
     let seed = seed();
     let mut report = Report::of(plan.name, plan.program, seed);
     let mut chance = Chance::new(seed);
-    let mut place = Place::new(plan.program, "");
+    let mut place = Place::new(plan.program, plan.more);
     if matches!(plan.fault, Fault::PowerLoss | Fault::TornWrites) {
         place = place.on_test_disk(true);
     }

@@ -311,3 +311,36 @@ fn a_store_that_loses_its_writer_ends_the_process_and_nothing_is_acknowledged() 
     retain(&program, b"kept");
     expect_kept(&program);
 }
+
+/// Whether these bytes hold a PUBLISH of this topic and payload, at QoS 0.
+fn holds(bytes: &[u8], topic: &str, payload: &str) -> bool {
+    let wanted = [topic.as_bytes(), payload.as_bytes()].concat();
+    bytes.windows(wanted.len()).any(|window| window == wanted)
+}
+
+#[test]
+fn the_levels_in_force_are_said_everywhere() {
+    let place = directory();
+    let levels = "[store]\nmode = \"sync\"\ntopic_levels = { \"a/#\" = \"memory\", \"b\" = \"os\" }\n";
+    let with_listener = ANYWHERE.replacen("[listeners.ws]\n", "[listeners.ws]\ndurability = \"os\"\n", 1);
+    let program = Program::start(&place, &put(&place, "c.toml", &format!("{with_listener}{levels}")));
+    for said in ["durability listener=\"ws\" level=\"os\"", "durability topic=\"a/#\" level=\"memory\""] {
+        program.wait_for_log(said);
+    }
+    let health = ask(program.address("http"), "GET", "/health", "");
+    let durability = r#""durability":{"listeners":{"mqtt":"sync","ws":"os"},"topics":{"a/#":"memory","b":"os"}}"#;
+    assert!(health.contains(durability), "{health}");
+    program.wait_for_metric("heraldmq_durability_info{of=\"topic\",name=\"a/#\",level=\"memory\"} 1");
+    program.wait_for_metric("heraldmq_durability_info{of=\"listener\",name=\"mqtt\",level=\"sync\"} 1");
+    let mut stream = client(&program);
+    stream.write_all(b"\x82\x1d\x00\x02\x00\x18$SYS/broker/durability/#\x00".as_slice()).unwrap();
+    let mut came = Vec::new();
+    let all = [("mode", "sync"), ("listeners/mqtt", "sync"), ("listeners/ws", "os"), ("topics", "b=os,a/#=memory")];
+    while !all.iter().all(|(name, level)| holds(&came, &format!("$SYS/broker/durability/{name}"), level)) {
+        let mut chunk = [0; 1024];
+        let count = stream.read(&mut chunk).unwrap();
+        // They come again every ten seconds.
+        assert!(count > 0 && came.len() < 10_000, "it said only {}", String::from_utf8_lossy(&came));
+        came.extend_from_slice(&chunk[..count]);
+    }
+}

@@ -16,7 +16,7 @@ use crate::metrics::{Board, Metric};
 use crate::net::{Layers, Pipe, Transport, pipe};
 use crate::session::Limits;
 use crate::store::memory::Memory;
-use crate::store::{Bounds, Store};
+use crate::store::{Bounds, Levels, Store};
 use crate::support::build::{self, Connect, PUBACK, PUBCOMP, PUBREC, PUBREL};
 use crate::support::packet::{Packet, Publish, decode};
 use crate::support::wire::Version;
@@ -53,6 +53,7 @@ impl House {
             later: Later::new(),
             repairs: Repairs::default(),
             store: Arc::clone(&store) as Arc<dyn Store>,
+            levels: Levels::default(),
         };
         let inboxes = (0..cores).map(|_| Arc::new(Inbox::new(Wake::silent()))).collect();
         let board = Arc::new(Board::new(cores));

@@ -4,5 +4,6 @@
 pub mod memory;
 
 pub use heraldmq::store::{
-    Bounds, Lost, Publisher, Recipient, Record, Recovered, SessionRecord, Store, WhenFull, record,
+    Bounds, Level, Levels, Lost, Marks, Publisher, Recipient, Record, Recovered, SessionRecord, Store, TopicLevels,
+    WhenFull, record,
 };

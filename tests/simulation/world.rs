@@ -17,7 +17,7 @@ use heraldmq::metrics::{Board, Metric};
 use heraldmq::net::{Layers, Pipe, Transport, pipe};
 use heraldmq::session::Limits;
 use heraldmq::store::memory::Memory;
-use heraldmq::store::{Bounds, Store};
+use heraldmq::store::{Bounds, Levels, Store};
 use heraldmq::threshold::Rules;
 use heraldmq::wake::Wake;
 
@@ -89,6 +89,7 @@ fn shared(store: &Arc<Memory>, board: &Arc<Board>, now: Now) -> Arc<Shared> {
         later: Later::new(),
         repairs: Repairs::default(),
         store: Arc::clone(store) as Arc<dyn Store>,
+        levels: Levels::default(),
     });
     broker.recover(now);
     let inboxes = (0..CORES).map(|_| Arc::new(Inbox::new(Wake::silent()))).collect();

@@ -6,8 +6,8 @@ use crate::clock::Now;
 use crate::identity::{ClientId, Origin};
 use crate::message::Parts;
 use crate::mqtt::QoS::{AtLeastOnce, AtMostOnce, ExactlyOnce};
-use crate::store::Bounds;
 use crate::store::memory::Memory;
+use crate::store::{Bounds, Levels};
 use crate::topic::filter::TopicFilter;
 
 fn broker() -> Broker {
@@ -18,6 +18,7 @@ fn broker() -> Broker {
         later: Later::new(),
         repairs: Repairs::default(),
         store: Arc::new(Memory::instant(Bounds::default())),
+        levels: Levels::default(),
     }
 }
 

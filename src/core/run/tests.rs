@@ -15,20 +15,20 @@ use crate::identity::{SessionId, Ticket};
 use crate::net::{Kind, ListenerOptions, listener};
 use crate::session::{Limits, Page, Saved};
 use crate::store::memory::Memory;
-use crate::store::{Bounds, Lost, Record, Recovered, Store};
+use crate::store::{Bounds, Level, Levels, Lost, Marks, Record, Recovered, Store};
 use crate::threshold::Rules;
 
 /// A store whose mark cannot be looked at, once there is something in it: every turn looks.
 struct Broken(Memory);
 
 impl Store for Broken {
-    fn append(&self, records: Vec<Record>) -> Ticket {
-        self.0.append(records)
+    fn append_at(&self, records: Vec<Record>, level: Level) -> Ticket {
+        self.0.append_at(records, level)
     }
 
-    fn durable(&self) -> Ticket {
+    fn marks(&self) -> Marks {
         assert!(self.0.appended() == Ticket::NONE, "as it was told to");
-        Ticket::NONE
+        Marks::default()
     }
 
     fn failed(&self, ticket: Ticket) -> bool {
@@ -50,8 +50,8 @@ impl Store for Broken {
         self.0.read_queue(session, after, max, now, answer);
     }
 
-    fn mode(&self) -> &'static str {
-        "broken"
+    fn level(&self) -> Level {
+        self.0.level()
     }
 
     fn recover(&self) -> Recovered {
@@ -71,6 +71,7 @@ fn broker(store: Arc<dyn Store>) -> Arc<Broker> {
         later: Later::new(),
         repairs: Repairs::default(),
         store,
+        levels: Levels::default(),
     })
 }
 

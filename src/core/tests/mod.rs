@@ -1,8 +1,10 @@
 //! Cores driven turn by turn, with pipes for sockets: what is ready, and when the store commits, is the test's to say.
 
 mod authority;
+mod claims;
 mod flow;
 mod full;
+mod levels;
 mod order;
 mod panics;
 mod pressure;
@@ -21,7 +23,7 @@ use crate::broker::retain::Retained;
 use crate::net::{Pipe, pipe};
 use crate::session::Limits;
 use crate::store::memory::Memory;
-use crate::store::{Bounds, Store};
+use crate::store::{Bounds, Level, Levels, Store, TopicLevels};
 use crate::threshold::Rules;
 use crate::wake::Wake;
 
@@ -49,6 +51,14 @@ impl Bench {
         Self::over(Arc::clone(&store) as Arc<dyn Store>, store, limits, capacity)
     }
 
+    /// With a store that commits when the test says so, and topics of these levels; its clients come in at `listener`.
+    pub(super) fn with_levels(topics: &[(&str, Level)], listener: Level) -> Self {
+        let store = Arc::new(Memory::manual(Bounds::default()));
+        let topics = TopicLevels::new(topics.iter().map(|(pattern, level)| (Box::from(*pattern), *level)));
+        let seen = Arc::clone(&store) as Arc<dyn Store>;
+        Self::built((seen, store), Directory::new(), (Limits::default(), 1 << 20), (topics, listener))
+    }
+
     /// The same, with `seen` being what the cores see of the store.
     pub(super) fn over(seen: Arc<dyn Store>, store: Arc<Memory>, limits: Limits, capacity: usize) -> Self {
         Self::with(seen, store, Directory::new(), limits, capacity)
@@ -62,6 +72,15 @@ impl Bench {
     }
 
     fn with(seen: Arc<dyn Store>, store: Arc<Memory>, directory: Directory, limits: Limits, capacity: usize) -> Self {
+        Self::built((seen, store), directory, (limits, capacity), (TopicLevels::default(), Level::Sync))
+    }
+
+    fn built(
+        (seen, store): (Arc<dyn Store>, Arc<Memory>),
+        directory: Directory,
+        (limits, capacity): (Limits, usize),
+        (topic_levels, level): (TopicLevels, Level),
+    ) -> Self {
         let broker = Arc::new(Broker {
             index: Index::new(),
             retained: Retained::default(),
@@ -69,6 +88,7 @@ impl Bench {
             later: Later::new(),
             repairs: Repairs::default(),
             store: seen,
+            levels: Levels { topics: topic_levels, listeners: Vec::new() },
         });
         let inboxes = (0..2).map(|_| Arc::new(Inbox::new(Wake::silent()))).collect();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -77,7 +97,8 @@ impl Bench {
         let shared = Arc::new(Shared { broker, inboxes, auth, board: Arc::new(Board::new(2)) });
         let anonymous_may = Arc::new(Permissions::everything());
         let rules = Rules { allow_anonymous: true, methods: Vec::new(), anonymous_may };
-        let door = Arc::new(Door::new("bench", Arc::new(rules), Arc::new(limits), 10_000, 8192));
+        let door = Door::new("bench", Arc::new(rules), Arc::new(limits), 10_000, 8192);
+        let door = Arc::new(door.at_level(level));
         let cores = (0..2).map(|id| Core::new(id, Arc::clone(&shared), Now::default())).collect();
         Self { cores, shared, store, door, now_ms: 0, capacity }
     }

@@ -3,9 +3,9 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
-use crate::identity::SessionId;
+use crate::identity::{SessionId, Ticket};
 use crate::session::{Page, Saved};
-use crate::store::{Record, Recovered};
+use crate::store::{Level, Record, Recovered};
 
 /// A store whose next append panics, or whose next answer whether an append failed.
 struct Fragile {
@@ -15,13 +15,13 @@ struct Fragile {
 }
 
 impl Store for Fragile {
-    fn append(&self, records: Vec<Record>) -> Ticket {
+    fn append_at(&self, records: Vec<Record>, level: Level) -> Ticket {
         assert!(!self.panics.swap(false, Ordering::Relaxed), "as it was told to");
-        self.store.append(records)
+        self.store.append_at(records, level)
     }
 
-    fn durable(&self) -> Ticket {
-        self.store.durable()
+    fn marks(&self) -> Marks {
+        self.store.marks()
     }
 
     fn failed(&self, ticket: Ticket) -> bool {
@@ -44,8 +44,8 @@ impl Store for Fragile {
         self.store.read_queue(session, after, max, now, answer);
     }
 
-    fn mode(&self) -> &'static str {
-        self.store.mode()
+    fn level(&self) -> Level {
+        self.store.level()
     }
 
     fn recover(&self) -> Recovered {

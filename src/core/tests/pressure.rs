@@ -3,6 +3,7 @@
 use super::flow::{frame, open_websocket};
 use super::*;
 use crate::core::outbox::{CROWDED, OVERFULL};
+use crate::identity::Ticket;
 use crate::metrics::{Direction, Dropped, PacketKind, Qos};
 
 const RECEIVED: Metric = Metric::Packets(PacketKind::Publish, Direction::Received);

@@ -3,9 +3,9 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
-use crate::identity::SessionId;
+use crate::identity::{SessionId, Ticket};
 use crate::session::{Page, Saved};
-use crate::store::{Record, Recovered};
+use crate::store::{Marks, Record, Recovered};
 
 fn slow() -> Bench {
     Bench::new(Memory::manual(Bounds::default()), Limits::default(), 1 << 16)
@@ -108,12 +108,12 @@ struct Silent {
 }
 
 impl Store for Silent {
-    fn append(&self, records: Vec<Record>) -> Ticket {
-        self.store.append(records)
+    fn append_at(&self, records: Vec<Record>, level: Level) -> Ticket {
+        self.store.append_at(records, level)
     }
 
-    fn durable(&self) -> Ticket {
-        self.store.durable()
+    fn marks(&self) -> Marks {
+        self.store.marks()
     }
 
     fn failed(&self, ticket: Ticket) -> bool {
@@ -137,8 +137,8 @@ impl Store for Silent {
         self.store.read_queue(session, after, max, now, answer);
     }
 
-    fn mode(&self) -> &'static str {
-        self.store.mode()
+    fn level(&self) -> Level {
+        self.store.level()
     }
 
     fn recover(&self) -> Recovered {

@@ -12,7 +12,7 @@ use std::collections::{BTreeSet, VecDeque};
 use crate::clock::Now;
 use crate::identity::{SessionId, Ticket};
 use crate::session::{Page, Saved};
-use crate::store::{Bounds, Lost, Record, Recovered, Store};
+use crate::store::{Bounds, Level, Lost, Marks, Record, Recovered, Store};
 use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering};
 use shards::Shards;
 
@@ -32,9 +32,11 @@ struct Disk {
     log: Mutex<VecDeque<(Ticket, Vec<Record>)>>,
     /// Reads that wait until everything appended before them is committed.
     reads: Mutex<VecDeque<(Ticket, Reading)>>,
+    written: AtomicU64,
     mark: AtomicU64,
     failed: Mutex<BTreeSet<Ticket>>,
     fails_next: AtomicBool,
+    behind: AtomicBool,
 }
 
 /// Answers a read out of the durable image.
@@ -53,9 +55,11 @@ impl Memory {
             image: live.twin(),
             log: Mutex::default(),
             reads: Mutex::default(),
+            written: AtomicU64::new(0),
             mark: AtomicU64::new(0),
             failed: Mutex::default(),
             fails_next: AtomicBool::new(false),
+            behind: AtomicBool::new(false),
         };
         Self { live, disk: Some(disk) }
     }
@@ -65,9 +69,18 @@ impl Memory {
         self.live.last()
     }
 
+    /// Puts everything up to this ticket into the log, where a crash of the machine still wipes it out. Nothing to do for
+    /// [`Memory::instant`].
+    pub fn write(&self, up_to: Ticket) {
+        if let Some(disk) = &self.disk {
+            disk.written.fetch_max(up_to.min(self.live.last()).0, Ordering::AcqRel);
+        }
+    }
+
     /// Makes everything up to this ticket durable. Nothing to do for [`Memory::instant`].
     pub fn commit(&self, up_to: Ticket) {
         let Some(disk) = &self.disk else { return };
+        self.write(up_to);
         {
             let mut log = disk.log.lock();
             while let Some((ticket, records)) = log.pop_front_if(|(ticket, _)| *ticket <= up_to) {
@@ -86,10 +99,18 @@ impl Memory {
         disk.reads.lock().clear();
         disk.failed.lock().clear();
         self.live.restore(&disk.image);
+        disk.written.store(self.live.last().0, Ordering::Release);
         disk.mark.store(self.live.last().0, Ordering::Release);
     }
 
-    /// The next append fails: none of its records is kept, and it is known when its ticket is committed.
+    /// Says whether too much waits to be written, or not any more.
+    pub fn set_behind(&self, is_behind: bool) {
+        if let Some(disk) = &self.disk {
+            disk.behind.store(is_behind, Ordering::Release);
+        }
+    }
+
+    /// The next append fails: none of its records is kept, and it is known when its ticket is written.
     pub fn fail_next(&self) {
         if let Some(disk) = &self.disk {
             disk.fails_next.store(true, Ordering::Release);
@@ -108,6 +129,16 @@ impl Disk {
         Ticket(self.mark.load(Ordering::Acquire))
     }
 
+    /// Known once it would have been written.
+    fn failed(&self, ticket: Ticket) -> bool {
+        ticket.0 <= self.written.load(Ordering::Acquire) && self.failed.lock().contains(&ticket)
+    }
+
+    fn marks(&self) -> Marks {
+        let synced = self.mark();
+        Marks { written: Ticket(self.written.load(Ordering::Acquire)), synced }
+    }
+
     /// Answers the reads whose turn has come. Without a lock: an answer may append.
     fn answer(&self) {
         loop {
@@ -124,7 +155,7 @@ impl Disk {
 }
 
 impl Store for Memory {
-    fn append(&self, records: Vec<Record>) -> Ticket {
+    fn append_at(&self, records: Vec<Record>, _level: Level) -> Ticket {
         let Some(disk) = &self.disk else { return self.live.append(records) };
         let mut log = disk.log.lock();
         if disk.fails_next.swap(false, Ordering::AcqRel) {
@@ -139,16 +170,24 @@ impl Store for Memory {
         ticket
     }
 
-    fn durable(&self) -> Ticket {
+    fn marks(&self) -> Marks {
         match &self.disk {
             // Whoever has a ticket has it from an append that has returned.
-            None => self.live.last(),
-            Some(disk) => disk.mark(),
+            None => Marks::at(self.live.last()),
+            Some(disk) => disk.marks(),
         }
     }
 
+    fn is_behind(&self) -> bool {
+        self.disk.as_ref().is_some_and(|disk| disk.behind.load(Ordering::Acquire))
+    }
+
+    fn has_failed(&self) -> bool {
+        self.disk.as_ref().is_some_and(|disk| !disk.failed.lock().is_empty())
+    }
+
     fn failed(&self, ticket: Ticket) -> bool {
-        self.live.refused(ticket) || self.disk.as_ref().is_some_and(|disk| disk.failed.lock().contains(&ticket))
+        self.live.refused(ticket) || self.disk.as_ref().is_some_and(|disk| disk.failed(ticket))
     }
 
     fn load(&self, session: SessionId, answer: Box<dyn FnOnce(Saved) + Send>) {
@@ -175,8 +214,8 @@ impl Store for Memory {
         }
     }
 
-    fn mode(&self) -> &'static str {
-        "memory"
+    fn level(&self) -> Level {
+        if self.disk.is_some() { Level::Sync } else { Level::Memory }
     }
 
     fn recover(&self) -> Recovered {

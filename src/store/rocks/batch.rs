@@ -12,13 +12,13 @@ use smallvec::SmallVec;
 use super::layout::{self, Row};
 use super::oldest;
 use super::ram::{Open, Ram};
-use super::shared::{Gone, Why};
+use super::shared::{Append, Gone, Why};
 use crate::clock::Moment;
 use crate::identity::{SessionId, Ticket};
 use crate::message::Message;
 use crate::session::{Change, OutState};
 use crate::store::record::{self, Epoch};
-use crate::store::{Bounds, Lost, Publisher, Recipient, Record, WhenFull};
+use crate::store::{Bounds, Level, Lost, Publisher, Recipient, Record, WhenFull};
 
 /// From this many queues on a body is stored once.
 const SHARED_FROM: usize = 5;
@@ -64,7 +64,7 @@ pub(super) struct Builder<'a> {
     pub(super) lost: Lost,
     /// The soonest expiry of what this commit enqueues.
     pub(super) soonest: Option<Moment>,
-    /// An identifier of an incoming QoS 2 message is free again: see [`Mode::Os`](super::Mode::Os).
+    /// An identifier of an incoming QoS 2 message is free again, and its client waits to hear of it: see [`Level::Os`].
     pub(super) releases: bool,
     /// Sessions that ended in this commit: their rows are removed later.
     pub(super) ended: Vec<SessionId>,
@@ -96,31 +96,36 @@ impl<'a> Builder<'a> {
     }
 
     /// Finds messages that are enqueued and done with in this window, and topics whose message has expired.
-    pub(super) fn look_ahead<'r>(&mut self, window: impl Iterator<Item = (Ticket, &'r Vec<Record>)> + Clone) {
-        let done = |record: &'r Record| match record {
-            Record::Edit(session, Change::Done { ticket }) => Some((*session, *ticket)),
-            _ => None,
-        };
-        let expired = window.clone().flat_map(|(_, records)| records).filter_map(|record| match record {
-            Record::Expired(topic, _) => Some(topic.clone()),
-            _ => None,
-        });
-        self.expired.extend(expired);
-        let first = window.clone().next().map_or(Ticket::NONE, |(ticket, _)| ticket);
-        let records = window.flat_map(|(_, records)| records);
-        // Earlier tickets were enqueued by an earlier commit.
-        self.cancelled.extend(records.filter_map(done).filter(|(_, ticket)| *ticket >= first));
+    pub(super) fn look_ahead(&mut self, window: &[Append]) {
+        let first = window.first().map_or(Ticket::NONE, |append| append.ticket);
+        for record in window.iter().flat_map(|append| &append.records) {
+            match record {
+                // Earlier tickets were enqueued by an earlier commit.
+                Record::Edit(session, Change::Done { ticket }) if *ticket >= first => {
+                    self.cancelled.insert((*session, *ticket));
+                }
+                Record::Expired(topic, _) => {
+                    self.expired.insert(topic.clone());
+                }
+                _ => {}
+            }
+        }
     }
 
     /// Adds the records of one append.
-    pub(super) fn add(&mut self, ticket: Ticket, records: Vec<Record>) {
+    pub(super) fn add(&mut self, append: Append) {
+        let Append { ticket, level, records } = append;
         if self.is_refused(&records) {
             self.refused.push(ticket);
+            // Its publisher has its answer already, so it is counted as what it is: dropped.
+            self.lost.queue_full += u64::from(level == Level::Memory);
             return;
         }
+        let before = self.releases;
         for record in records {
             self.add_record(ticket, record);
         }
+        self.releases = before || (self.releases && level > Level::Memory);
     }
 
     /// Whether the one queue that the append would grow is full, and the publisher is to be told.

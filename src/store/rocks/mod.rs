@@ -1,7 +1,7 @@
 //! The store on RocksDB: one thread writes and syncs, one reads, and an acknowledgement waits for the mark they move.
 //!
 //! ```text
-//!  cores ──append──▶ inbox ──▶ writer: one WriteBatch, one sync ──▶ mark ──wake──▶ cores
+//!  cores ──append──▶ inbox ──▶ writer: one WriteBatch, one sync ──▶ marks ──wake──▶ cores
 //!                       │        │ reads behind everything before them
 //!                       └────────▼
 //!                             reader ──answer──▶ inbox of the core that asked
@@ -10,8 +10,8 @@
 //! A key for each message and session (`layout.rs`), a checksum in each value (`store::record`), little in memory (`ram.rs`). What is
 //! damaged is never passed over: a start is refused, a running process ends.
 //!
-//! *Architecture invariant:* nothing is acknowledged that is not in the log, and synced in mode `sync`; a sync that failed
-//! is never tried again.
+//! *Architecture invariant:* nothing that asked for `os` or `sync` is acknowledged before it is in the log, nothing that asked for
+//! `sync` before it is synced; a sync that failed is never tried again.
 //!
 //! Start with `writer.rs`, then `batch.rs` and `recover.rs`.
 
@@ -38,6 +38,7 @@ mod writer;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
@@ -50,7 +51,7 @@ use crate::clock::{Moment, Now};
 use crate::identity::{SessionId, Ticket};
 use crate::session::{Page, Saved};
 use crate::store::record::Epoch;
-use crate::store::{Bounds, Lost, Record, Recovered, Store};
+use crate::store::{Bounds, Level, Lost, Marks, Record, Recovered, Store};
 use crate::wake::Wake;
 use reader::Reader;
 use shared::{Read, Shared, What};
@@ -60,25 +61,14 @@ use writer::Writer;
 /// The exit code of a process that lost a thread of its store (EX_SOFTWARE of sysexits.h).
 const EXIT_SOFTWARE: i32 = 70;
 
-/// When an acknowledgement may leave.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// Written and synced: survives power loss.
-    Sync,
-    /// Written; synced every 100 ms: survives the end of the process. What frees the Packet Identifier of an incoming QoS 2
-    /// message is synced all the same: had a power cut taken it back after PUBCOMP, the client's next message with this
-    /// identifier would be taken for the old one, and lost, however much later it came.
-    Os,
-}
-
 /// What moment it is, by the clock of the process.
 pub type Clock = Arc<dyn Fn() -> Moment + Send + Sync>;
 
 /// How a store is used.
 #[derive(Clone)]
 pub struct Settings {
-    /// When an acknowledgement may leave.
-    pub mode: Mode,
+    /// What an append is made at where nobody asks for another.
+    pub level: Level,
     /// Of each session's queue.
     pub bounds: Bounds,
     /// How long a message waits for a session that is away, seconds; `None` = as long as the session lives.
@@ -91,18 +81,18 @@ pub struct Settings {
 
 impl Settings {
     /// No bound on age, and a clock that begins now.
-    pub fn new(mode: Mode, bounds: Bounds, epoch: Epoch) -> Self {
+    pub fn new(level: Level, bounds: Bounds, epoch: Epoch) -> Self {
         let began = Instant::now();
         let clock: Clock = Arc::new(move || Moment::from_ms(began.elapsed().as_millis() as u64));
-        Self { mode, bounds, age_max_s: None, epoch, clock }
+        Self { level, bounds, age_max_s: None, epoch, clock }
     }
 }
 
 impl std::fmt::Debug for Settings {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { mode, bounds, age_max_s, .. } = self;
+        let Self { level, bounds, age_max_s, .. } = self;
         f.debug_struct("Settings")
-            .field("mode", mode)
+            .field("level", level)
             .field("bounds", bounds)
             .field("age_max_s", age_max_s)
             .finish_non_exhaustive()
@@ -136,7 +126,7 @@ fn intact<T>(read: Result<T, rocksdb::Error>) -> T {
 /// A store in a folder.
 pub struct Rocks {
     shared: Arc<Shared>,
-    mode: Mode,
+    level: Level,
     recovered: Mutex<Option<Recovered>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -146,8 +136,8 @@ impl Rocks {
     ///
     /// # Errors
     /// As [`Rocks::start`].
-    pub fn open(folder: &Path, mode: Mode, bounds: Bounds, epoch: Epoch) -> Result<Self, OpenError> {
-        Self::start(folder, Settings::new(mode, bounds, epoch))
+    pub fn open(folder: &Path, level: Level, bounds: Bounds, epoch: Epoch) -> Result<Self, OpenError> {
+        Self::start(folder, Settings::new(level, bounds, epoch))
     }
 
     /// Opens or makes the store in `folder`, reads what is there, and starts its threads.
@@ -171,7 +161,7 @@ impl Rocks {
             "the store is open"
         );
         let (recovered, ended) = (std::mem::take(&mut found.recovered), std::mem::take(&mut found.ended));
-        let mode = settings.mode;
+        let level = settings.level;
         let shared = Arc::new(Shared::new(db, found, settings));
         let (reads, due) = std::sync::mpsc::channel();
         let spawn = |name: &'static str, run: Box<dyn FnOnce() + Send>| {
@@ -184,7 +174,6 @@ impl Rocks {
         let sweeper = spawn("store-sweeper", Box::new(|| sweeper.run()))?;
         let writer = Writer {
             shared: Arc::clone(&shared),
-            mode,
             synced: opened_sequence,
             marker: opened.marker,
             reads,
@@ -196,17 +185,25 @@ impl Rocks {
         };
         let threads =
             vec![spawn("store-writer", Box::new(|| writer.run()))?, spawn("store-reader", Box::new(|| reader.run()))?];
-        Ok(Self { shared, mode, recovered: Mutex::new(Some(recovered)), threads: Mutex::new(threads) })
+        Ok(Self { shared, level, recovered: Mutex::new(Some(recovered)), threads: Mutex::new(threads) })
     }
 }
 
 impl Store for Rocks {
-    fn append(&self, records: Vec<Record>) -> Ticket {
-        self.shared.append(records)
+    fn append_at(&self, records: Vec<Record>, level: Level) -> Ticket {
+        self.shared.append(records, level)
     }
 
-    fn durable(&self) -> Ticket {
-        self.shared.durable()
+    fn marks(&self) -> Marks {
+        self.shared.marks()
+    }
+
+    fn is_behind(&self) -> bool {
+        self.shared.is_behind()
+    }
+
+    fn has_failed(&self) -> bool {
+        self.shared.commit_failed.load(Ordering::Acquire)
     }
 
     fn failed(&self, ticket: Ticket) -> bool {
@@ -228,11 +225,8 @@ impl Store for Rocks {
         self.shared.read(Read { session, what: What::Page { after, max, answer } });
     }
 
-    fn mode(&self) -> &'static str {
-        match self.mode {
-            Mode::Sync => "sync",
-            Mode::Os => "os",
-        }
+    fn level(&self) -> Level {
+        self.level
     }
 
     fn recover(&self) -> Recovered {
@@ -273,6 +267,6 @@ impl Drop for Rocks {
 
 impl std::fmt::Debug for Rocks {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Rocks").field("mode", &self.mode).finish_non_exhaustive()
+        f.debug_struct("Rocks").field("level", &self.level).finish_non_exhaustive()
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::{Condvar, Mutex};
@@ -16,16 +16,53 @@ use crate::clock::Moment;
 use crate::identity::{SessionId, Ticket};
 use crate::session::{Page, Saved};
 use crate::store::record::Epoch;
-use crate::store::{Bounds, Lost, Record};
+use crate::store::{Bounds, Level, Lost, Marks, Record};
 use crate::wake::Wake;
 
 /// Failed appends are remembered in this many stretches; nobody asks about a ticket that old.
 const FAILED_KEPT: usize = 4096;
+/// Bytes of appends that nobody waits for, above which somebody has to.
+const BEHIND_BYTES: usize = 64 * 1024 * 1024;
+/// What an append weighs beside its messages, about.
+const APPEND_BYTES: usize = 256;
 
 /// Something for the writer to do, in order.
 pub(super) enum Work {
-    Append(Ticket, Vec<Record>),
+    Append(Append),
     Read(Read),
+}
+
+/// Records that are kept together or not at all.
+pub(super) struct Append {
+    pub(super) ticket: Ticket,
+    /// How safe they must be before somebody is told.
+    pub(super) level: Level,
+    pub(super) records: Vec<Record>,
+}
+
+impl Append {
+    /// Bytes of its messages.
+    pub(super) fn bytes(&self) -> usize {
+        let bytes = |record: &Record| match record {
+            Record::Enqueue { message, .. } | Record::Retain(message) => message.bytes(),
+            _ => 0,
+        };
+        self.records.iter().map(bytes).sum()
+    }
+
+    /// What it weighs while nobody waits for it.
+    pub(super) fn unwaited_bytes(&self) -> usize {
+        if self.level > Level::Memory { 0 } else { APPEND_BYTES + self.bytes() }
+    }
+
+    /// Messages for sessions that are lost if it cannot be written, because their publisher has its answer already.
+    pub(super) fn unwritten(&self) -> u64 {
+        let recipients = |record: &Record| match record {
+            Record::Enqueue { recipients, .. } => recipients.len() as u64,
+            _ => 0,
+        };
+        if self.level > Level::Memory { 0 } else { self.records.iter().map(recipients).sum() }
+    }
 }
 
 /// A question about a session, answered once everything before it is durable.
@@ -56,7 +93,8 @@ pub(super) enum Why {
     TooOld,
 }
 
-/// What was appended and not taken by the writer yet. Bounded by what cores let their clients publish before an answer.
+/// What was appended and not taken by the writer yet. Bounded by what cores let their clients publish before an answer, and by
+/// [`Shared::is_behind`] where they wait for none.
 #[derive(Default)]
 pub(super) struct Inbox {
     pub(super) work: Vec<Work>,
@@ -74,10 +112,16 @@ pub(super) struct Shared {
     pub(super) bell: Condvar,
     /// Tells the sweeper that the writer has taken what it found, or that nothing follows.
     pub(super) taken: Condvar,
-    /// Everything up to here is safe.
-    pub(super) durable: AtomicU64,
+    /// [`Marks::written`].
+    written: AtomicU64,
+    /// [`Marks::synced`].
+    synced: AtomicU64,
+    /// Bytes of appends at [`Level::Memory`] that are not written yet.
+    behind: AtomicUsize,
     failed: Mutex<VecDeque<RangeInclusive<u64>>>,
     any_failed: AtomicBool,
+    /// A whole commit has failed, not only an append that a full queue refused.
+    pub(super) commit_failed: AtomicBool,
     pub(super) wake: OnceLock<Wake>,
     /// The writer's, but for the reader's hints and the operator's questions.
     pub(super) ram: Mutex<Ram>,
@@ -101,9 +145,12 @@ impl Shared {
             inbox: Mutex::new(Inbox { last: found.last.0, ..Inbox::default() }),
             bell: Condvar::new(),
             taken: Condvar::new(),
-            durable: AtomicU64::new(found.last.0),
+            written: AtomicU64::new(found.last.0),
+            synced: AtomicU64::new(found.last.0),
+            behind: AtomicUsize::new(0),
             failed: Mutex::default(),
             any_failed: AtomicBool::new(false),
+            commit_failed: AtomicBool::new(false),
             wake: OnceLock::new(),
             ram: Mutex::new(found.ram),
             db: Mutex::new(Some(db)),
@@ -117,11 +164,16 @@ impl Shared {
         }
     }
 
-    pub(super) fn append(&self, records: Vec<Record>) -> Ticket {
+    pub(super) fn append(&self, records: Vec<Record>, level: Level) -> Ticket {
+        let mut append = Append { ticket: Ticket::NONE, level, records };
+        if level == Level::Memory {
+            self.behind.fetch_add(append.unwaited_bytes(), Ordering::Relaxed);
+        }
         let mut inbox = self.inbox.lock();
         inbox.last += 1;
         let ticket = Ticket(inbox.last);
-        inbox.work.push(Work::Append(ticket, records));
+        append.ticket = ticket;
+        inbox.work.push(Work::Append(append));
         drop(inbox);
         self.bell.notify_one();
         ticket
@@ -132,8 +184,21 @@ impl Shared {
         self.bell.notify_one();
     }
 
-    pub(super) fn durable(&self) -> Ticket {
-        Ticket(self.durable.load(Ordering::Acquire))
+    pub(super) fn is_behind(&self) -> bool {
+        self.behind.load(Ordering::Relaxed) > BEHIND_BYTES
+    }
+
+    /// Some of what nobody waits for has been written, or has failed.
+    pub(super) fn caught_up(&self, bytes: usize) {
+        if bytes > 0 {
+            self.behind.fetch_sub(bytes, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn marks(&self) -> Marks {
+        // In this order: `synced` is never seen ahead of `written`.
+        let synced = Ticket(self.synced.load(Ordering::Acquire));
+        Marks { written: Ticket(self.written.load(Ordering::Acquire)), synced }
     }
 
     pub(super) fn fail(&self, first: Ticket, last: Ticket) {
@@ -150,9 +215,20 @@ impl Shared {
             && self.failed.lock().iter().rev().any(|range| range.contains(&ticket.0))
     }
 
-    /// The mark has moved: everybody who waits for it may look.
+    /// Everything up to here is in the log: who waits for no more than that may look.
+    pub(super) fn settle_written(&self, up_to: Ticket) {
+        self.written.store(up_to.0, Ordering::Release);
+        self.ring();
+    }
+
+    /// Everything up to here is as safe as it asked to be, or has failed: everybody who waits may look.
     pub(super) fn settle(&self, up_to: Ticket) {
-        self.durable.store(up_to.0, Ordering::Release);
+        self.written.store(up_to.0, Ordering::Release);
+        self.synced.store(up_to.0, Ordering::Release);
+        self.ring();
+    }
+
+    fn ring(&self) {
         if let Some(wake) = self.wake.get() {
             wake.ring();
         }

@@ -21,11 +21,18 @@ const ONE: SessionId = SessionId(1);
 const EPOCH: Epoch = Epoch { wall_at_start_ms: 1_000_000 };
 
 fn open_with(folder: &Path, bounds: Bounds) -> Rocks {
-    Rocks::open(folder, Mode::Sync, bounds, EPOCH).unwrap()
+    Rocks::open(folder, Level::Sync, bounds, EPOCH).unwrap()
 }
 
 fn open(folder: &Path) -> Rocks {
     open_with(folder, Bounds::default())
+}
+
+/// What the live mark says of the last commit: its sequence, and up to where it was synced.
+pub(super) fn marked(folder: &Path) -> (u64, u64) {
+    let bytes = std::fs::read(folder.join(live::LIVE)).unwrap();
+    let number = |at: usize| u64::from_be_bytes(bytes[at..at + 8].try_into().unwrap());
+    [0, 4096].map(|place| (number(place), number(place + 8))).into_iter().max().unwrap()
 }
 
 fn session(session: SessionId) -> Record {
@@ -149,7 +156,7 @@ fn a_copy_of_the_folder_as_a_kill_leaves_it_has_everything_that_was_durable() {
     }
     let again = open(copy.path());
     assert_eq!(waiting(&again, 1).len(), 500);
-    assert!(matches!(Rocks::open(folder.path(), Mode::Sync, Bounds::default(), EPOCH), Err(OpenError::InUse(_))));
+    assert!(matches!(Rocks::open(folder.path(), Level::Sync, Bounds::default(), EPOCH), Err(OpenError::InUse(_))));
 }
 
 #[test]
@@ -241,7 +248,7 @@ fn filled() -> (tempfile::TempDir, usize) {
 }
 
 fn refusal(folder: &Path) -> String {
-    match Rocks::open(folder, Mode::Sync, Bounds::default(), EPOCH) {
+    match Rocks::open(folder, Level::Sync, Bounds::default(), EPOCH) {
         Err(error) if error.is_damage() => error.to_string(),
         Err(error) => panic!("{error}"),
         Ok(_) => panic!("it was opened"),
@@ -281,7 +288,7 @@ fn a_flipped_bit_never_opens_with_less_than_was_kept() {
             let mut flipped = bytes.clone();
             flipped[at] ^= 1 << (at % 8);
             std::fs::write(copy.path().join(file.file_name().unwrap()), flipped).unwrap();
-            match Rocks::open(copy.path(), Mode::Sync, Bounds::default(), EPOCH) {
+            match Rocks::open(copy.path(), Level::Sync, Bounds::default(), EPOCH) {
                 Err(error) => {
                     assert!(error.is_damage(), "{error}");
                     refused += 1;

@@ -3,6 +3,8 @@
 //! While a sync is under way, what is appended gathers by itself; when nothing is under way, what comes in one turn of a core is
 //! committed at once.
 
+mod clearing;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Sender;
@@ -14,24 +16,19 @@ use rocksdb::{DB, WriteOptions};
 
 use super::batch::{Builder, Families};
 use super::fail_point::reached;
-use super::layout::{self, Row};
+use super::layout;
 use super::marker::Marker;
-use super::reader::rows;
-use super::shared::{Gone, Read, Shared, Work};
-use super::{Mode, open, recover};
+use super::shared::{Append, Read, Shared, Work};
+use super::{open, recover};
 use crate::identity::{SessionId, Ticket};
-use crate::store::{Record, record};
+use crate::store::{Level, Lost, record};
 
 /// Appends in one commit.
 const WINDOW: usize = 1024;
 /// Bytes of messages in one commit; one append more than this is taken all the same.
 const WINDOW_BYTES: usize = 1024 * 1024;
-/// Rows of ended sessions removed with one commit.
-const SWEEP: usize = 512;
-/// Mode `os` syncs this often.
+/// What nobody waits for is synced after this long at the latest.
 const SYNC_EVERY: Duration = Duration::from_millis(100);
-/// What is over and may not go yet, because its client is there or was sent it, is looked at again after so long.
-const AGAIN_MS: u64 = 60_000;
 /// The marker is looked after, and a store that failed is opened again, this often.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -40,7 +37,6 @@ pub(super) type Due = (Read, Ticket);
 
 pub(super) struct Writer {
     pub(super) shared: Arc<Shared>,
-    pub(super) mode: Mode,
     /// Held as long as the writer is there, also while the database is opened again: it holds the lock of the folder.
     pub(super) marker: Marker,
     /// Sequence number up to which the log is synced.
@@ -50,6 +46,7 @@ pub(super) struct Writer {
     pub(super) ended: Vec<SessionId>,
     /// Ended before the database is closed.
     pub(super) sweeper: Option<JoinHandle<()>>,
+    /// Something is written that was not synced.
     pub(super) unsynced: bool,
     pub(super) synced_at: Instant,
     pub(super) looked_at: Instant,
@@ -67,7 +64,7 @@ enum Failure {
 /// A part of the work: appends that become one commit, and the reads behind them.
 #[derive(Default)]
 struct Window {
-    appends: Vec<(Ticket, Vec<Record>)>,
+    appends: Vec<Append>,
     reads: Vec<Read>,
 }
 
@@ -121,30 +118,39 @@ impl Writer {
 
     fn commit(&mut self, window: Window) {
         reached("gathered");
-        if let (Some((first, _)), Some((last, _))) = (window.appends.first(), window.appends.last()) {
-            let (first, last) = (*first, *last);
+        if let (Some(first), Some(last)) = (window.appends.first(), window.appends.last()) {
+            let (first, last) = (first.ticket, last.ticket);
+            let unwritten = window.appends.iter().map(Append::unwritten).sum();
+            let unwaited = window.appends.iter().map(Append::unwaited_bytes).sum();
             match self.write(window.appends) {
                 Ok(()) => reached("marked"),
-                Err(error) => self.fail(first, last, &error),
+                Err(error) => {
+                    self.fail(first, last, &error);
+                    self.shared.count(Lost { unwritten, ..Lost::default() });
+                }
             }
+            self.shared.caught_up(unwaited);
             self.shared.settle(last);
             reached("answered");
         }
-        let mark = self.shared.durable();
+        let mark = self.shared.marks().synced;
         for read in window.reads {
             // A reader that is gone has nobody to answer to.
             let _ = self.reads.send((read, mark));
         }
     }
 
-    /// One batch, one sync.
-    fn write(&mut self, appends: Vec<(Ticket, Vec<Record>)>) -> Result<(), Failure> {
+    /// One batch, and one sync if anything of it asked for that or must not come back: see [`Level::Os`].
+    fn write(&mut self, appends: Vec<Append>) -> Result<(), Failure> {
         let Some(db) = self.shared.db() else { return Err(Failure::NotOpen) };
         let mut ram = self.shared.ram.lock();
         let mut builder = Builder::new(&db, &mut ram, self.shared.epoch, self.shared.bounds);
-        builder.look_ahead(appends.iter().map(|(ticket, records)| (*ticket, records)));
-        for (ticket, records) in appends {
-            builder.add(ticket, records);
+        builder.look_ahead(&appends);
+        let asked = |level| appends.iter().any(|append| append.level == level);
+        let (os, sync) = (asked(Level::Os), asked(Level::Sync));
+        let last = appends.last().map(|append| append.ticket);
+        for append in appends {
+            builder.add(append);
         }
         let (refused, lost, ended) =
             (std::mem::take(&mut builder.refused), builder.lost, std::mem::take(&mut builder.ended));
@@ -171,12 +177,18 @@ impl Writer {
             self.shared.soonest.fetch_min(soonest.as_ms(), Ordering::AcqRel);
         }
         self.ended.extend(ended);
-        if empty {
+        if empty && !(sync && self.unsynced) {
             return Ok(());
         }
-        match self.mode {
-            Mode::Os if !releases => self.unsynced = true,
-            Mode::Sync | Mode::Os => self.sync(&db),
+        // What is written twice may be there already, and not be safe: nothing new is no reason to promise it.
+        self.unsynced = true;
+        // Nobody is told before the end where everybody waits for the same.
+        if let Some(last) = last.filter(|_| os && sync && !releases) {
+            self.note(db.latest_sequence_number());
+            self.shared.settle_written(last);
+        }
+        if sync || releases {
+            self.sync(&db);
         }
         self.note(db.latest_sequence_number());
         Ok(())
@@ -195,15 +207,17 @@ impl Writer {
         self.synced_at = Instant::now();
     }
 
-    /// A commit failed: nobody is acknowledged for it. What the database thinks of itself is found out by opening it again.
+    /// A commit failed: nobody who waits is acknowledged for it. What the database thinks of itself is found out by opening it
+    /// again.
     fn fail(&mut self, first: Ticket, last: Ticket, error: &Failure) {
         self.give_up(error);
+        self.shared.commit_failed.store(true, Ordering::Release);
         self.shared.fail(first, last);
     }
 
     fn give_up(&mut self, error: &Failure) {
         if self.shared.db.lock().take().is_some() {
-            tracing::error!(%error, "could not write: nobody is acknowledged until writing works again");
+            tracing::error!(%error, "could not write: nobody who waits for it is acknowledged until writing works again");
         }
     }
 
@@ -267,33 +281,6 @@ impl Writer {
         tracing::info!("writing works again");
     }
 
-    /// Takes out what the sweeper found.
-    fn let_go(&mut self, gone: Vec<Gone>) {
-        // It is found again when the store is open again.
-        let Some(db) = self.shared.db() else { return };
-        let mut ram = self.shared.ram.lock();
-        let mut builder = Builder::new(&db, &mut ram, self.shared.epoch, self.shared.bounds);
-        let mut stays = false;
-        for gone in gone {
-            stays |= !builder.let_go(gone);
-        }
-        let (batch, lost) = (builder.batch, builder.lost);
-        // It need not be safe at once: what comes back after a crash goes again.
-        match db.write_opt(batch, &WriteOptions::default()) {
-            Ok(()) => ram.keep(),
-            Err(error) => {
-                ram.take_back();
-                drop(ram);
-                return self.give_up(&error.into());
-            }
-        }
-        drop(ram);
-        self.shared.count(lost);
-        if stays {
-            self.shared.soonest.fetch_min(self.shared.now().plus_ms(AGAIN_MS).as_ms(), Ordering::AcqRel);
-        }
-    }
-
     /// Writes down how far tickets have got, now and then.
     fn note_age(&mut self, db: &DB) {
         let Some(ages) = self.shared.note_age() else { return };
@@ -302,50 +289,6 @@ impl Writer {
             Ok(()) => *self.shared.ages.lock() = ages,
             Err(error) => self.give_up(&error.into()),
         }
-    }
-
-    /// Removes some rows of a session that has ended. `true` when none is left.
-    fn sweep(&mut self, db: &DB, session: SessionId) -> bool {
-        let mut ram = self.shared.ram.lock();
-        let mut builder = Builder::new(db, &mut ram, self.shared.epoch, self.shared.bounds);
-        let mut left = SWEEP;
-        let prefix = session.0.to_be_bytes();
-        for (key, _) in rows(db, builder.families.queue, &prefix, session).take(SWEEP) {
-            if let Some((_, ticket)) = layout::parse_queue_key(&key) {
-                builder.remove(session, ticket);
-                left -= 1;
-            }
-        }
-        let ended = layout::row_key(session, Row::Ended, &[]);
-        for (key, _) in rows(db, builder.families.session, &prefix, session).take(left) {
-            if *key == *ended {
-                continue;
-            }
-            if let Some((_, Row::Exchange, rest)) = layout::parse_row_key(&key)
-                && let Ok(ticket) = rest.try_into()
-            {
-                builder.ram.put_exchange(session, Ticket(u64::from_be_bytes(ticket)), None);
-            }
-            builder.batch.delete_cf(builder.families.session, &key);
-            left -= 1;
-        }
-        let is_last = left > 0;
-        if is_last {
-            builder.batch.delete_cf(builder.families.session, &ended);
-        }
-        let batch = builder.batch;
-        // It need not be safe at once: what comes back after a crash is removed then.
-        match db.write_opt(batch, &WriteOptions::default()) {
-            Ok(()) => ram.keep(),
-            Err(error) => {
-                ram.take_back();
-                drop(ram);
-                // They are found again when the store is opened again.
-                self.give_up(&error.into());
-                return false;
-            }
-        }
-        is_last
     }
 
     fn finish(mut self) {
@@ -371,9 +314,9 @@ impl Window {
         let (mut window, mut bytes) = (Window::default(), 0);
         while window.appends.len() < WINDOW && bytes < WINDOW_BYTES {
             match work.next() {
-                Some(Work::Append(ticket, records)) => {
-                    bytes += records.iter().map(size).sum::<usize>();
-                    window.appends.push((ticket, records));
+                Some(Work::Append(append)) => {
+                    bytes += append.bytes();
+                    window.appends.push(append);
                 }
                 Some(Work::Read(read)) => window.reads.push(read),
                 None => break,
@@ -383,9 +326,5 @@ impl Window {
     }
 }
 
-fn size(record: &Record) -> usize {
-    match record {
-        Record::Enqueue { message, .. } | Record::Retain(message) => message.bytes(),
-        _ => 0,
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -20,8 +20,8 @@ use heraldmq::net::{Layers, Pipe, Transport, pipe};
 use heraldmq::session::Limits;
 use heraldmq::store::memory::Memory;
 use heraldmq::store::record::Epoch;
-use heraldmq::store::rocks::{Mode, Rocks};
-use heraldmq::store::{Bounds, Store};
+use heraldmq::store::rocks::Rocks;
+use heraldmq::store::{Bounds, Level, Levels, Store};
 use heraldmq::threshold::Rules;
 use heraldmq::wake::Wake;
 
@@ -87,7 +87,7 @@ impl World {
             Kind::Memory => Arc::new(Memory::instant(Bounds::default())),
             Kind::Sync => {
                 let epoch = Epoch { wall_at_start_ms };
-                Arc::new(Rocks::open(folder, Mode::Sync, Bounds::default(), epoch).expect("a store"))
+                Arc::new(Rocks::open(folder, Level::Sync, Bounds::default(), epoch).expect("a store"))
             }
         };
         let inboxes = vec![Arc::new(Inbox::new(Wake::silent()))];
@@ -98,6 +98,7 @@ impl World {
             later: Later::new(),
             repairs: Repairs::default(),
             store,
+            levels: Levels::default(),
         });
         let sessions = broker.recover(Now::default());
         let shared = Arc::new(Shared { broker, inboxes, auth: None, board: Arc::new(Board::new(1)) });

@@ -26,7 +26,7 @@ use heraldmq::net::{Layers, Pipe, Transport, pipe};
 use heraldmq::session::{Change, Delivery, Desk, Effect, Limits, Opening, Session};
 use heraldmq::store::memory::Memory;
 use heraldmq::store::record::{self, Epoch};
-use heraldmq::store::{Bounds, Publisher, Recipient, Record, SessionRecord, Store};
+use heraldmq::store::{Bounds, Levels, Publisher, Recipient, Record, SessionRecord, Store};
 use heraldmq::threshold::Rules;
 use heraldmq::topic::filter::TopicFilter;
 use heraldmq::wake::Wake;
@@ -227,6 +227,7 @@ fn broker() -> Broker {
         later: Later::new(),
         repairs: Repairs::default(),
         store: Arc::new(Memory::instant(Bounds::default())),
+        levels: Levels::default(),
     }
 }
 

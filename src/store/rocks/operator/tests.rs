@@ -7,7 +7,7 @@ use rocksdb::DB;
 use tempfile::TempDir;
 
 use super::super::layout::{BODY, FAMILIES, QUEUE, RETAINED, SESSION};
-use super::super::{Mode, Rocks, marker};
+use super::super::{Rocks, marker};
 use super::*;
 use crate::clock::Now;
 use crate::identity::{ClientId, Origin, SessionId, Ticket};
@@ -15,7 +15,7 @@ use crate::message::{Message, Parts};
 use crate::mqtt::QoS;
 use crate::session::{Options, SavedSubscription};
 use crate::store::record::Epoch;
-use crate::store::{Bounds, Publisher, Recipient, Record, SessionRecord, Store};
+use crate::store::{Bounds, Level, Publisher, Recipient, Record, SessionRecord, Store};
 
 const EPOCH: Epoch = Epoch { wall_at_start_ms: 1_000_000 };
 const SESSIONS: u64 = 8;
@@ -39,7 +39,7 @@ fn recipient(session: u64) -> Recipient {
 }
 
 fn open(folder: &Path) -> Rocks {
-    Rocks::open(folder, Mode::Sync, Bounds::default(), EPOCH).unwrap()
+    Rocks::open(folder, Level::Sync, Bounds::default(), EPOCH).unwrap()
 }
 
 fn append(store: &Rocks, records: Vec<Record>) {

@@ -1,6 +1,5 @@
 //! The database is opened again after a write failed; what must be on the disk before an answer.
 
-use super::super::live;
 use super::*;
 
 /// As a write that failed leaves it.
@@ -67,12 +66,11 @@ fn rows_of_ended_sessions_wait_until_the_store_is_open_again() {
     let opened = super::super::open::open(folder.path()).unwrap();
     let db = Arc::new(opened.db);
     let found = super::super::recover::Found::default();
-    let settings = Settings::new(Mode::Sync, Bounds::default(), EPOCH);
+    let settings = Settings::new(Level::Sync, Bounds::default(), EPOCH);
     let shared = Arc::new(Shared::new(Arc::clone(&db), found, settings));
     let (reads, _due) = mpsc::channel();
     let writer = Writer {
         shared: Arc::clone(&shared),
-        mode: Mode::Sync,
         marker: opened.marker,
         synced: 0,
         reads,
@@ -87,17 +85,10 @@ fn rows_of_ended_sessions_wait_until_the_store_is_open_again() {
     assert!(writer.patience() > Some(Duration::ZERO), "nothing can be done before it is open again");
 }
 
-/// What the live mark says of the last commit: its sequence, and up to where it was synced.
-fn marked(folder: &Path) -> (u64, u64) {
-    let bytes = std::fs::read(folder.join(live::LIVE)).unwrap();
-    let number = |at: usize| u64::from_be_bytes(bytes[at..at + 8].try_into().unwrap());
-    [0, 4096].map(|place| (number(place), number(place + 8))).into_iter().max().unwrap()
-}
-
 #[test]
 fn what_frees_an_identifier_is_synced_before_pubcomp_in_every_mode() {
     let folder = tempfile::tempdir().unwrap();
-    let store = Rocks::open(folder.path(), Mode::Os, Bounds::default(), EPOCH).unwrap();
+    let store = Rocks::open(folder.path(), Level::Os, Bounds::default(), EPOCH).unwrap();
     wait(&store, vec![session(ONE)]);
     for number in 1..20 {
         wait(&store, vec![Record::Received { session: ONE, packet_id: id(number) }, enqueue("x", [1])]);

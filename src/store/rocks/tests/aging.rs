@@ -20,7 +20,7 @@ impl Aging {
         let time = Arc::clone(&self.time);
         let clock: Clock = Arc::new(move || Moment::from_ms(time.load(Ordering::Relaxed)));
         let settings =
-            Settings { clock, age_max_s: self.age_max_s, ..Settings::new(Mode::Sync, Bounds::default(), EPOCH) };
+            Settings { clock, age_max_s: self.age_max_s, ..Settings::new(Level::Sync, Bounds::default(), EPOCH) };
         Rocks::start(folder, settings).unwrap()
     }
 

@@ -76,7 +76,7 @@ fn change_state(store: &Rocks, number: u64) {
 fn disk_use_after_churn_is_near_what_is_alive() {
     let folder = tempfile::tempdir().unwrap();
     let bounds = Bounds { messages_max: usize::MAX, bytes_max: usize::MAX, ..Bounds::default() };
-    let store = Rocks::open(folder.path(), Mode::Os, bounds, EPOCH).unwrap();
+    let store = Rocks::open(folder.path(), Level::Os, bounds, EPOCH).unwrap();
     store.append((1..=SESSIONS).map(|number| session(SessionId(number))).collect());
     // Written once, in families that hardly anything else is written to: it must not hold all logs.
     wait(&store, vec![Record::Retain(message("once"))]);
@@ -101,7 +101,7 @@ fn disk_use_after_churn_is_near_what_is_alive() {
     }
     drop(store);
     // Opening moves what is in logs to tables: what is left is what is alive.
-    let store = Rocks::open(folder.path(), Mode::Os, bounds, EPOCH).unwrap();
+    let store = Rocks::open(folder.path(), Level::Os, bounds, EPOCH).unwrap();
     let until = Instant::now() + Duration::from_secs(60);
     println!("{} MiB after opening", on_disk(folder.path()) >> 20);
     while on_disk(folder.path()) > FILES + 3 * alive {

@@ -68,7 +68,7 @@ fn figure_of_a_queue_at_its_bound() {
     for (bound, label) in [(1 << 40, "no bound"), (5_000, "at its bound")] {
         let folder = tempfile::tempdir().unwrap();
         let bounds = Bounds { bytes_max: 1 << 40, ..dropping(bound) };
-        let store = Rocks::open(folder.path(), Mode::Os, bounds, EPOCH).unwrap();
+        let store = Rocks::open(folder.path(), Level::Os, bounds, EPOCH).unwrap();
         store.append(vec![session(ONE)]);
         let put = |n: usize| store.append(vec![enqueue(&format!("{n}{}", "x".repeat(250)), [1])]);
         settled(&store, (0..5_000).map(put).last().unwrap());
