@@ -24,7 +24,6 @@ def python(driver):
     return ["{python}", str(DRIVERS / driver)]
 
 
-WITHOUT_FEATURES = "built with TCP alone: its TLS and WebSocket would add ring and 20 more crates to every test build"
 SESSION_PRESENT_HIDDEN = "takes Session Present from CONNACK and tells nobody"
 
 CLIENTS = [
@@ -41,9 +40,6 @@ CLIENTS = [
     Client("mqtt.js", ["node", str(DRIVERS / "with_mqttjs.cjs")]),
     Client("rumqttc", ["{rumqttc}"], {
         "5.0 keep alive": "takes no Keep Alive below 5 seconds in 5.0",
-        "tls": WITHOUT_FEATURES,
-        "ws": WITHOUT_FEATURES,
-        "wss": WITHOUT_FEATURES,
     }),
     Client("mosquitto", python("with_mosquitto.py"), {
         "ws": "mosquitto_sub has no WebSocket",

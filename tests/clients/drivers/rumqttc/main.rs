@@ -29,6 +29,9 @@ type Requests = mpsc::UnboundedSender<(Request, oneshot::Sender<Outcome>)>;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
+    // The library is built without one of its own.
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    provider.install_default().expect("nobody else has chosen the cryptography");
     let (lines_in, mut lines) = mpsc::unbounded_channel();
     std::thread::spawn(move || {
         for line in std::io::stdin().lock().lines().map_while(Result::ok) {

@@ -46,7 +46,8 @@ pub async fn serve(request: Request, mut requests: mpsc::UnboundedReceiver<(Requ
 }
 
 fn open(request: &Request) -> (AsyncClient, EventLoop) {
-    let mut options = MqttOptions::new(&request.client_id, &request.host, request.port);
+    let mut options = MqttOptions::new(&request.client_id, request.address(), request.port);
+    options.set_transport(request.transport());
     options.set_clean_session(request.clean);
     options.set_max_packet_size(PACKET_BYTES_MAX, PACKET_BYTES_MAX);
     options.set_keep_alive(Duration::from_secs(request.keep_alive));

@@ -48,7 +48,8 @@ pub async fn serve(request: Request, mut requests: mpsc::UnboundedReceiver<(Requ
 }
 
 fn open(request: &Request) -> (AsyncClient, EventLoop) {
-    let mut options = MqttOptions::new(&request.client_id, &request.host, request.port);
+    let mut options = MqttOptions::new(&request.client_id, request.address(), request.port);
+    options.set_transport(request.transport());
     options.set_clean_start(request.clean);
     options.set_session_expiry_interval(Some(request.expiry));
     options.set_max_packet_size(Some(PACKET_BYTES_MAX));

@@ -4,6 +4,7 @@ use std::io::Write as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use rumqttc::Transport;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -28,6 +29,15 @@ pub struct Request {
     pub host: String,
     #[serde(default)]
     pub port: u16,
+    /// `tcp`, `tls`, `ws` or `wss`.
+    #[serde(default)]
+    transport: String,
+    /// Path of the WebSocket.
+    #[serde(default)]
+    path: String,
+    /// PEM file of the authority.
+    #[serde(default)]
+    ca: String,
     #[serde(default)]
     pub version: u8,
     #[serde(default)]
@@ -56,6 +66,24 @@ pub struct Request {
 }
 
 impl Request {
+    /// What the library wants to know of where to go: a URL for a WebSocket, else the host.
+    pub fn address(&self) -> String {
+        match self.transport.as_str() {
+            scheme @ ("ws" | "wss") => format!("{scheme}://{}:{}{}", self.host, self.port, self.path),
+            _ => self.host.clone(),
+        }
+    }
+
+    pub fn transport(&self) -> Transport {
+        let authority = || std::fs::read(&self.ca).expect("the authority's certificate");
+        match self.transport.as_str() {
+            "tls" => Transport::tls(authority(), None, None),
+            "ws" => Transport::ws(),
+            "wss" => Transport::wss(authority(), None, None),
+            _ => Transport::tcp(),
+        }
+    }
+
     pub fn payload(&self) -> Vec<u8> {
         STANDARD.decode(&self.payload).expect("a payload is base64")
     }
