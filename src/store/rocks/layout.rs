@@ -110,9 +110,6 @@ pub(super) fn end_of(session: SessionId) -> [u8; 8] {
 }
 
 const MIB: usize = 1024 * 1024;
-/// A queue grows at its end, and in memory RocksDB remembers for each session where that was, instead of looking for it
-/// among the rows of all others.
-const GROWS_AT_ITS_END: &str = "memtable_insert_with_hint_prefix_extractor=rocksdb.FixedPrefix.8";
 
 /// Options of the database as a whole.
 pub(super) fn options() -> Options {
@@ -155,10 +152,6 @@ fn family(name: &str, cache: &Cache) -> Options {
     blocks.set_format_version(6);
     blocks.set_block_size(8 * 1024);
     let mut options = Options::default();
-    if name == QUEUE {
-        // Without it the store is slower and nothing else.
-        options = options.get_options_from_string(GROWS_AT_ITS_END).unwrap_or_default();
-    }
     options.set_level_compaction_dynamic_level_bytes(true);
     let (none, lz4) = (DBCompressionType::None, DBCompressionType::Lz4);
     options.set_compression_per_level(&[none, none, lz4, lz4, lz4, lz4, lz4]);
@@ -185,14 +178,4 @@ fn family(name: &str, cache: &Cache) -> Options {
     }
     options.set_block_based_table_factory(&blocks);
     options
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rocksdb_understands_where_a_queue_grows() {
-        Options::default().get_options_from_string(GROWS_AT_ITS_END).expect("an option of RocksDB");
-    }
 }
