@@ -106,7 +106,7 @@ fn share_groups(count: usize) {
     // Half of them share one filter, half have one each.
     let filter = |n: usize| match n % 2 {
         0 => format!("$share/group-{n}/work"),
-        _ => format!("$share/group/work/{n}"),
+        _ => format!("$share/group/jobs/{n}"),
     };
     let codes = client.subscribe((0..count + BEYOND).map(filter));
     assert!(codes[..count].iter().all(|code| *code == 1));

@@ -11,6 +11,7 @@ use crate::broker::index::Index;
 use crate::broker::later::Later;
 use crate::broker::repair::Repairs;
 use crate::broker::retain::Retained;
+use crate::core::tests::passes_on;
 use crate::identity::{SessionId, Ticket};
 use crate::net::{Kind, ListenerOptions, listener};
 use crate::session::{Limits, Page, Saved};
@@ -22,45 +23,12 @@ use crate::threshold::Rules;
 struct Broken(Memory);
 
 impl Store for Broken {
-    fn append_at(&self, records: Vec<Record>, level: Level) -> Ticket {
-        self.0.append_at(records, level)
-    }
-
     fn marks(&self) -> Marks {
         assert!(self.0.appended() == Ticket::NONE, "as it was told to");
         Marks::default()
     }
 
-    fn failed(&self, ticket: Ticket) -> bool {
-        self.0.failed(ticket)
-    }
-
-    fn load(&self, session: SessionId, answer: Box<dyn FnOnce(Saved) + Send>) {
-        self.0.load(session, answer);
-    }
-
-    fn read_queue(
-        &self,
-        session: SessionId,
-        after: Ticket,
-        max: usize,
-        now: Now,
-        answer: Box<dyn FnOnce(Page) + Send>,
-    ) {
-        self.0.read_queue(session, after, max, now, answer);
-    }
-
-    fn level(&self) -> Level {
-        self.0.level()
-    }
-
-    fn recover(&self) -> Recovered {
-        self.0.recover()
-    }
-
-    fn lost(&self) -> Lost {
-        self.0.lost()
-    }
+    passes_on!(0: append_at failed load read_queue level recover lost);
 }
 
 fn broker(store: Arc<dyn Store>) -> Arc<Broker> {

@@ -32,40 +32,7 @@ impl Store for Noted {
         self.store.append_at(records, level)
     }
 
-    fn marks(&self) -> Marks {
-        self.store.marks()
-    }
-
-    fn failed(&self, ticket: Ticket) -> bool {
-        self.store.failed(ticket)
-    }
-
-    fn load(&self, session: SessionId, answer: Box<dyn FnOnce(Saved) + Send>) {
-        self.store.load(session, answer);
-    }
-
-    fn read_queue(
-        &self,
-        session: SessionId,
-        after: Ticket,
-        max: usize,
-        now: Now,
-        answer: Box<dyn FnOnce(Page) + Send>,
-    ) {
-        self.store.read_queue(session, after, max, now, answer);
-    }
-
-    fn level(&self) -> Level {
-        self.store.level()
-    }
-
-    fn recover(&self) -> Recovered {
-        self.store.recover()
-    }
-
-    fn lost(&self) -> Lost {
-        self.store.lost()
-    }
+    passes_on!(store: marks failed load read_queue level recover lost);
 }
 
 /// Turns of both cores in which nothing is written or synced; whether anything came.

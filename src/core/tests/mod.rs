@@ -1,5 +1,58 @@
 //! Cores driven turn by turn, with pipes for sockets: what is ready, and when the store commits, is the test's to say.
 
+/// The methods of a store that does what the one in `$to` does. Only what is different has to be written.
+macro_rules! passes_on {
+    ($to:tt: $($method:ident)*) => { $(passes_on!(@$method $to);)* };
+    (@append_at $to:tt) => {
+        fn append_at(&self, records: Vec<Record>, level: Level) -> Ticket {
+            self.$to.append_at(records, level)
+        }
+    };
+    (@marks $to:tt) => {
+        fn marks(&self) -> Marks {
+            self.$to.marks()
+        }
+    };
+    (@failed $to:tt) => {
+        fn failed(&self, ticket: Ticket) -> bool {
+            self.$to.failed(ticket)
+        }
+    };
+    (@load $to:tt) => {
+        fn load(&self, session: SessionId, answer: Box<dyn FnOnce(Saved) + Send>) {
+            self.$to.load(session, answer);
+        }
+    };
+    (@read_queue $to:tt) => {
+        fn read_queue(
+            &self,
+            session: SessionId,
+            after: Ticket,
+            max: usize,
+            now: Now,
+            answer: Box<dyn FnOnce(Page) + Send>,
+        ) {
+            self.$to.read_queue(session, after, max, now, answer);
+        }
+    };
+    (@level $to:tt) => {
+        fn level(&self) -> Level {
+            self.$to.level()
+        }
+    };
+    (@recover $to:tt) => {
+        fn recover(&self) -> Recovered {
+            self.$to.recover()
+        }
+    };
+    (@lost $to:tt) => {
+        fn lost(&self) -> Lost {
+            self.$to.lost()
+        }
+    };
+}
+pub(super) use passes_on;
+
 mod authority;
 mod claims;
 mod flow;

@@ -20,41 +20,12 @@ impl Store for Fragile {
         self.store.append_at(records, level)
     }
 
-    fn marks(&self) -> Marks {
-        self.store.marks()
-    }
-
     fn failed(&self, ticket: Ticket) -> bool {
         assert!(!self.panics_when_asked.swap(false, Ordering::Relaxed), "as it was told to");
         self.store.failed(ticket)
     }
 
-    fn load(&self, session: SessionId, answer: Box<dyn FnOnce(Saved) + Send>) {
-        self.store.load(session, answer);
-    }
-
-    fn read_queue(
-        &self,
-        session: SessionId,
-        after: Ticket,
-        max: usize,
-        now: Now,
-        answer: Box<dyn FnOnce(Page) + Send>,
-    ) {
-        self.store.read_queue(session, after, max, now, answer);
-    }
-
-    fn level(&self) -> Level {
-        self.store.level()
-    }
-
-    fn recover(&self) -> Recovered {
-        self.store.recover()
-    }
-
-    fn lost(&self) -> Lost {
-        self.store.lost()
-    }
+    passes_on!(store: marks load read_queue level recover lost);
 }
 
 fn fragile() -> (Bench, Arc<Fragile>) {
