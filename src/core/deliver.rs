@@ -76,6 +76,7 @@ impl Core {
         }
         match self.clients.get(slot).map(|client| &client.stage) {
             Some(Stage::Open(session)) if receipt.is_some() && session.peer().version.is_v5() => Publisher::CanBeTold,
+            Some(Stage::Open(_)) if receipt.is_some() => Publisher::SendsAgain { heard: self.marks.failures },
             _ => Publisher::CannotBeTold,
         }
     }
@@ -116,7 +117,10 @@ impl Core {
         if !plan.recipients.is_empty() {
             let recipients = std::mem::take(&mut plan.recipients);
             // Several copies are several appends, and one answer cannot speak for all.
-            let publisher = if plan.extra.is_empty() { how.publisher } else { Publisher::CannotBeTold };
+            let publisher = match how.publisher {
+                Publisher::CanBeTold if !plan.extra.is_empty() => Publisher::CannotBeTold,
+                publisher => publisher,
+            };
             records.push(Record::Enqueue { message: Arc::clone(&message), recipients, publisher });
         }
         let mut ticket = self.shared.broker.append(records, how.level);

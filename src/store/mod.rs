@@ -47,6 +47,20 @@ pub enum Publisher {
     /// A client of 3.1.1, for which there is nothing but to be closed, and which would send the message again; a will; the
     /// broker itself; a retained message on its way to a new subscription. Its message is never refused.
     CannotBeTold,
+    /// A client of 3.1.1 that waits for an acknowledgement: it is closed when its message could not be written, comes back, and
+    /// sends everything again that was not acknowledged. What it had sent behind that message before its core heard of the failure
+    /// must fail, too, or it would be given out first and its order be lost [MQTT3-4.6.0-6].
+    SendsAgain {
+        /// [`Marks::failures`] as its core knew it.
+        heard: u64,
+    },
+}
+
+impl Publisher {
+    /// Whether it sends again what failed, and its core had not heard of the last of so many failures.
+    pub fn has_not_heard_of(self, failures: u64) -> bool {
+        matches!(self, Self::SendsAgain { heard } if heard < failures)
+    }
 }
 
 /// Bounds of one session's queue.

@@ -276,3 +276,41 @@ fn mqtt_3_3_2_5_a_retained_message_that_has_expired_leaves_the_store_and_its_suc
     let stored: Vec<_> = stored.iter().map(|message| (message.topic(), message.payload())).collect();
     assert_eq!(stored, [("kept", &b"new"[..])]);
 }
+
+#[test]
+fn mqtt3_4_6_0_6_what_a_3_1_1_client_sent_behind_a_message_that_failed_comes_behind_it_again() {
+    let mut bench = Bench::new(Memory::manual(Bounds::default()), Limits::default(), 1 << 16);
+    let mut phone = bench.open(1, "phone", 600);
+    phone.send(&subscribe("t", 1));
+    bench.settle(&[&phone]);
+    bench.vanish(phone);
+    bench.settle(&[]);
+    let enter = |bench: &mut Bench| {
+        let mut line = bench.connect_over(0, Layers::Plain);
+        line.send(&connect_v3("p"));
+        bench.settle(&[&line]);
+        assert_eq!(line.read(), [0x20, 2, 0, 0]);
+        line
+    };
+    let send = |line: &mut Line, id: u8, payload: &[u8]| {
+        line.send(&packet(0x32, &[&field("t")[..], &[0, id], payload].concat()));
+    };
+    let mut line = enter(&mut bench);
+    bench.store.fail_next();
+    send(&mut line, 1, b"first");
+    bench.turn(0, &[&line]);
+    // The store works again, and nobody knows yet that it did not.
+    send(&mut line, 2, b"second");
+    bench.turn(0, &[&line]);
+    bench.settle(&[&line]);
+    assert_eq!(line.read().len(), 0, "closed without an acknowledgement");
+    let mut line = enter(&mut bench);
+    send(&mut line, 1, b"first");
+    send(&mut line, 2, b"second");
+    bench.settle(&[&line]);
+    assert_eq!(line.read(), [0x40, 2, 0, 1, 0x40, 2, 0, 2]);
+    let mut phone = bench.enter(1, "phone", 600);
+    bench.settle(&[&phone]);
+    let got = phone.read();
+    assert_eq!((times(&got, "first"), times(&got, "second")), (1, 1), "what failed is not in the queue");
+}

@@ -136,7 +136,9 @@ impl Disk {
 
     fn marks(&self) -> Marks {
         let synced = self.mark();
-        Marks { written: Ticket(self.written.load(Ordering::Acquire)), synced }
+        let written = Ticket(self.written.load(Ordering::Acquire));
+        let failures = self.failed.lock().iter().filter(|ticket| **ticket <= written).count() as u64;
+        Marks { written, synced, failures }
     }
 
     /// Answers the reads whose turn has come. Without a lock: an answer may append.
@@ -158,7 +160,9 @@ impl Store for Memory {
     fn append_at(&self, records: Vec<Record>, _level: Level) -> Ticket {
         let Some(disk) = &self.disk else { return self.live.append(records) };
         let mut log = disk.log.lock();
-        if disk.fails_next.swap(false, Ordering::AcqRel) {
+        let failures = disk.failed.lock().len() as u64;
+        let is_behind_a_failure = |record: &Record| matches!(record, Record::Enqueue { publisher, .. } if publisher.has_not_heard_of(failures));
+        if disk.fails_next.swap(false, Ordering::AcqRel) || records.iter().any(is_behind_a_failure) {
             let ticket = self.live.append(Vec::new());
             disk.failed.lock().insert(ticket);
             return ticket;

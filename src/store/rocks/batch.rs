@@ -58,7 +58,9 @@ pub(super) struct Builder<'a> {
     pub(super) batch: WriteBatch,
     pub(super) epoch: Epoch,
     pub(super) bounds: Bounds,
-    /// Appends refused because a queue is full.
+    /// Commits that have failed so far.
+    pub(super) failures: u64,
+    /// Appends refused: a queue is full, or something earlier of the same publisher has failed.
     pub(super) refused: Vec<Ticket>,
     /// Messages dropped by this commit, to be counted if it succeeds.
     pub(super) lost: Lost,
@@ -84,6 +86,7 @@ impl<'a> Builder<'a> {
             batch: WriteBatch::with_capacity_bytes(BATCH_BYTES),
             epoch,
             bounds,
+            failures: 0,
             refused: Vec::new(),
             lost: Lost::default(),
             soonest: None,
@@ -128,15 +131,17 @@ impl<'a> Builder<'a> {
         self.releases = before || (self.releases && level > Level::Memory);
     }
 
-    /// Whether the one queue that the append would grow is full, and the publisher is to be told.
+    /// Whether the one queue that the append would grow is full, and the publisher is to be told; or the publisher sends it again,
+    /// behind something that has failed.
     fn is_refused(&self, records: &[Record]) -> bool {
-        self.bounds.when_full == WhenFull::Reject
-            && records.iter().any(|record| match record {
-                Record::Enqueue { message, recipients, publisher: Publisher::CanBeTold } => {
-                    matches!(&recipients[..], [only] if self.is_full(only.session, message.bytes()))
-                }
-                _ => false,
-            })
+        records.iter().any(|record| match record {
+            Record::Enqueue { message, recipients, publisher: Publisher::CanBeTold } => {
+                self.bounds.when_full == WhenFull::Reject
+                    && matches!(&recipients[..], [only] if self.is_full(only.session, message.bytes()))
+            }
+            Record::Enqueue { publisher, .. } => publisher.has_not_heard_of(self.failures),
+            _ => false,
+        })
     }
 
     fn is_full(&self, session: SessionId, bytes: usize) -> bool {

@@ -179,6 +179,7 @@ impl Rocks {
             reads,
             ended,
             sweeper: Some(sweeper),
+            failures: 0,
             unsynced: false,
             synced_at: Instant::now(),
             looked_at: Instant::now(),

@@ -116,6 +116,8 @@ pub(super) struct Shared {
     written: AtomicU64,
     /// [`Marks::synced`].
     synced: AtomicU64,
+    /// [`Marks::failures`].
+    failures: AtomicU64,
     /// Bytes of appends at [`Level::Memory`] that are not written yet.
     behind: AtomicUsize,
     failed: Mutex<VecDeque<RangeInclusive<u64>>>,
@@ -147,6 +149,7 @@ impl Shared {
             taken: Condvar::new(),
             written: AtomicU64::new(found.last.0),
             synced: AtomicU64::new(found.last.0),
+            failures: AtomicU64::new(0),
             behind: AtomicUsize::new(0),
             failed: Mutex::default(),
             any_failed: AtomicBool::new(false),
@@ -196,9 +199,10 @@ impl Shared {
     }
 
     pub(super) fn marks(&self) -> Marks {
-        // In this order: `synced` is never seen ahead of `written`.
+        // In this order: no failure is seen without the marks that cover it, and `synced` never ahead of `written`.
+        let failures = self.failures.load(Ordering::Acquire);
         let synced = Ticket(self.synced.load(Ordering::Acquire));
-        Marks { written: Ticket(self.written.load(Ordering::Acquire)), synced }
+        Marks { written: Ticket(self.written.load(Ordering::Acquire)), synced, failures }
     }
 
     pub(super) fn fail(&self, first: Ticket, last: Ticket) {
@@ -222,9 +226,10 @@ impl Shared {
     }
 
     /// Everything up to here is as safe as it asked to be, or has failed: everybody who waits may look.
-    pub(super) fn settle(&self, up_to: Ticket) {
+    pub(super) fn settle(&self, up_to: Ticket, failures: u64) {
         self.written.store(up_to.0, Ordering::Release);
         self.synced.store(up_to.0, Ordering::Release);
+        self.failures.store(failures, Ordering::Release);
         self.ring();
     }
 

@@ -46,6 +46,8 @@ pub(super) struct Writer {
     pub(super) ended: Vec<SessionId>,
     /// Ended before the database is closed.
     pub(super) sweeper: Option<JoinHandle<()>>,
+    /// Commits that have failed.
+    pub(super) failures: u64,
     /// Something is written that was not synced.
     pub(super) unsynced: bool,
     pub(super) synced_at: Instant,
@@ -130,7 +132,7 @@ impl Writer {
                 }
             }
             self.shared.caught_up(unwaited);
-            self.shared.settle(last);
+            self.shared.settle(last, self.failures);
             reached("answered");
         }
         let mark = self.shared.marks().synced;
@@ -145,6 +147,7 @@ impl Writer {
         let Some(db) = self.shared.db() else { return Err(Failure::NotOpen) };
         let mut ram = self.shared.ram.lock();
         let mut builder = Builder::new(&db, &mut ram, self.shared.epoch, self.shared.bounds);
+        builder.failures = self.failures;
         builder.look_ahead(&appends);
         let asked = |level| appends.iter().any(|append| append.level == level);
         let (os, sync) = (asked(Level::Os), asked(Level::Sync));
@@ -211,6 +214,7 @@ impl Writer {
     /// again.
     fn fail(&mut self, first: Ticket, last: Ticket, error: &Failure) {
         self.give_up(error);
+        self.failures += 1;
         self.shared.commit_failed.store(true, Ordering::Release);
         self.shared.fail(first, last);
     }

@@ -76,6 +76,7 @@ fn rows_of_ended_sessions_wait_until_the_store_is_open_again() {
         reads,
         ended: vec![ONE],
         sweeper: None,
+        failures: 0,
         unsynced: false,
         synced_at: Instant::now(),
         looked_at: Instant::now(),

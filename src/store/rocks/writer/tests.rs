@@ -104,7 +104,7 @@ fn who_waits_for_the_log_is_told_before_the_sync_that_others_wait_for() {
     let (_, last) = watched.append(|_| {
         vec![(Level::Sync, enqueue(&[ONE])), (Level::Os, enqueue(&[ONE])), (Level::Memory, enqueue(&[ONE]))]
     });
-    assert_eq!(watched.rings(last), [Marks { written: last, synced: before }, Marks::at(last)]);
+    assert_eq!(watched.rings(last), [Marks { written: last, synced: before, failures: 0 }, Marks::at(last)]);
 }
 
 #[test]
@@ -125,7 +125,8 @@ fn a_failed_write_fails_whoever_waits_and_counts_what_was_acknowledged_already()
     let (first, last) = watched.append(|_| {
         vec![(Level::Sync, enqueue(&[ONE])), (Level::Os, enqueue(&[ONE])), (Level::Memory, enqueue(&[ONE, TWO]))]
     });
-    assert_eq!(watched.rings(last), [Marks::at(last)], "nobody is told anything before it is known");
+    let told = Marks { failures: 1, ..Marks::at(last) };
+    assert_eq!(watched.rings(last), [told], "nobody is told anything before it is known");
     assert!((first.0..=last.0).all(|ticket| store.failed(Ticket(ticket))));
     assert_eq!(store.lost().unwritten, 2);
     let until = Instant::now() + Duration::from_secs(20);
@@ -236,4 +237,36 @@ fn what_was_said_before_and_not_synced_is_synced_for_who_says_it_again_and_asks_
     assert_eq!(watched.rings(last).len(), 2);
     let (sequence, synced) = marked(watched.folder.path());
     assert_eq!(synced, sequence);
+}
+
+#[test]
+fn mqtt3_4_6_0_6_what_was_sent_behind_a_failure_fails_until_its_core_has_heard_of_it() {
+    let watched = open(Bounds::default());
+    let store = &watched.store;
+    drop(store.shared.db.lock().take());
+    let from = |publisher| {
+        let mut records = enqueue(&[ONE]);
+        let Some(Record::Enqueue { publisher: of, .. }) = records.first_mut() else { panic!("a message") };
+        *of = publisher;
+        vec![(Level::Sync, records)]
+    };
+    let again = |heard| move |_| from(Publisher::SendsAgain { heard });
+    let (failed, _) = watched.append(again(0));
+    let heard = watched.rings(failed).pop().unwrap().failures;
+    assert_eq!((heard, store.failed(failed)), (1, true));
+    let until = Instant::now() + Duration::from_secs(20);
+    while store.shared.db().is_none() {
+        assert!(Instant::now() < until, "it is not opened again");
+        std::thread::yield_now();
+    }
+    let failed_with = |publisher| {
+        let (ticket, _) = watched.append(|_| from(publisher));
+        watched.rings(ticket);
+        store.failed(ticket)
+    };
+    assert!(failed_with(Publisher::SendsAgain { heard: 0 }), "it would come before what has to be sent again");
+    assert!(!failed_with(Publisher::SendsAgain { heard }));
+    assert!(!failed_with(Publisher::CanBeTold), "who is told of each does not send it again");
+    assert!(!failed_with(Publisher::CannotBeTold));
+    assert_eq!(store.shared.ram.lock().tally(ONE).messages, 3);
 }
