@@ -129,7 +129,7 @@ impl Retained {
     }
 
     /// Takes what a start found in the store, whatever the limits are by now. In no particular order; of two messages of
-    /// one topic the later call wins.
+    /// one topic the later call wins; one for whose levels there is no number left ([`NameTree::insert`]) is not retained.
     pub fn load(&self, message: Arc<Message>) {
         let mut tree = self.shard(message.topic()).write();
         self.count.fetch_add(usize::from(tree.value(message.topic()).is_none()), Ordering::Relaxed);

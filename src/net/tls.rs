@@ -114,7 +114,7 @@ impl Tls {
             rest = behind;
             let mut kept = std::mem::take(&mut self.kept);
             let used = self.read(&mut kept, plain)?;
-            kept.drain(..used);
+            kept.drain(..used.min(kept.len()));
             self.keep(kept)?;
         }
         if !rest.is_empty() && !self.closed {
@@ -172,6 +172,7 @@ impl Tls {
                 _ => blocked = true,
             }
             used = used.saturating_add(discard);
+            debug_assert!(used <= input.len(), "rustls is done with no more than it was shown");
             if blocked {
                 return Ok(used);
             }
