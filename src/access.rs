@@ -6,7 +6,10 @@
 //!
 //! *Architecture invariant:* plain data and pure functions; where rules come from is `auth`'s business.
 
-#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::string_slice, clippy::cast_possible_truncation))]
+// Input decides nothing here by a panic or a lost bit.
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable))]
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::string_slice))]
+#![cfg_attr(not(test), deny(clippy::cast_possible_truncation, clippy::arithmetic_side_effects))]
 
 use crate::topic::filter::matches;
 

@@ -6,6 +6,11 @@
 //!
 //! *Architecture invariant:* nothing here reads a clock. `core::run` makes a [`Now`] once per turn.
 
+// Input decides nothing here by a panic or a lost bit.
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable))]
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::string_slice))]
+#![cfg_attr(not(test), deny(clippy::cast_possible_truncation, clippy::arithmetic_side_effects))]
+
 /// A point on the process's monotonic clock, in milliseconds since an arbitrary start. Never goes back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Moment(u64);

@@ -3,6 +3,11 @@
 //! *Architecture invariant:* plain values. Nothing here knows how an identity was proved (`auth`
 //! does) or where a client sits (`broker::seat` does).
 
+// Input decides nothing here by a panic or a lost bit.
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable))]
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::string_slice))]
+#![cfg_attr(not(test), deny(clippy::cast_possible_truncation, clippy::arithmetic_side_effects))]
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -30,9 +35,26 @@ impl fmt::Debug for ClientId {
     }
 }
 
+/// Numbers that are given out one by one begin at 1 and do not get here in the life of a store, so those below have one behind
+/// them. What bears a higher one was never given it here.
+const NUMBERS_END: u64 = 1 << 63;
+
 /// A session's number. Never used twice in the life of a store; 0 is nobody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct SessionId(pub u64);
+
+impl SessionId {
+    /// A number that was written down; `None` if it cannot have been given out.
+    pub fn written(number: [u8; 8]) -> Option<Self> {
+        Some(u64::from_be_bytes(number)).filter(|number| *number < NUMBERS_END).map(Self)
+    }
+
+    /// The one behind it.
+    #[must_use]
+    pub fn following(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+}
 
 /// As it is shown in logs.
 impl fmt::Display for SessionId {
@@ -67,6 +89,17 @@ pub struct Ticket(pub u64);
 impl Ticket {
     /// Work that needs no disk: always durable.
     pub const NONE: Ticket = Ticket(0);
+
+    /// A place that was written down; `None` if it cannot have been given out.
+    pub fn written(number: [u8; 8]) -> Option<Self> {
+        Some(u64::from_be_bytes(number)).filter(|number| *number < NUMBERS_END).map(Self)
+    }
+
+    /// The place behind it.
+    #[must_use]
+    pub fn following(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
 }
 
 /// Who a client proved to be at CONNECT.

@@ -92,6 +92,35 @@ const SAID_ONLY_BY: &[(&str, &[&str])] = &[
     ("unsafe", &[]),
 ];
 
+/// What is read below these files comes from a peer or from a disk, so they forbid what [`DECIDED_BY_NO_INPUT`] names.
+const READ_INPUT: &[&str] = &[
+    "access.rs",
+    "clock.rs",
+    "identity.rs",
+    "message.rs",
+    "mqtt/mod.rs",
+    "net/mod.rs",
+    "session/mod.rs",
+    "store/record.rs",
+    "store/rocks/mod.rs",
+    "threshold/mod.rs",
+    "topic/mod.rs",
+];
+
+/// How they forbid it.
+const DENIED: &str = "#![cfg_attr(not(test), deny(clippy::";
+/// Lints of clippy: ways to panic, and to lose bits.
+const DECIDED_BY_NO_INPUT: &[&str] = &[
+    "unwrap_used",
+    "expect_used",
+    "panic",
+    "unreachable",
+    "indexing_slicing",
+    "string_slice",
+    "cast_possible_truncation",
+    "arithmetic_side_effects",
+];
+
 /// Names that say nothing.
 const NO_NAMES: &[&str] = &["utils", "util", "common", "helpers", "helper", "types", "misc", "prelude"];
 
@@ -194,7 +223,7 @@ fn says(line: &str, word: &str) -> bool {
 fn pure_rooms_neither_wait_nor_lock_nor_log_nor_read_a_clock_nor_panic() {
     let mut broken = Vec::new();
     for source in sources().iter().filter(|source| PURE.contains(&source.room())) {
-        for (number, line) in source.lines() {
+        for (number, line) in source.lines().filter(|(_, line)| !line.starts_with(DENIED)) {
             for word in IMPURE.iter().filter(|word| says(line, word)) {
                 broken.push(format!("{}:{number}: {word}", source.path));
             }
@@ -212,6 +241,28 @@ fn outside_tests_nothing_is_unwrapped_without_a_reason() {
         }
     }
     check("expect says why it cannot fail, unwrap does not", &broken);
+}
+
+#[test]
+fn t_a5_where_input_is_read_clippy_looks_for_panics_and_overflows_without_exception() {
+    let mut broken = Vec::new();
+    let sources = sources();
+    for path in READ_INPUT {
+        let text = sources.iter().find(|source| source.path == *path).map_or("", |source| &source.text);
+        let denies = |lint: &str| text.lines().any(|line| line.starts_with(DENIED) && says(line, lint));
+        let missing = DECIDED_BY_NO_INPUT.iter().filter(|lint| !denies(lint));
+        broken.extend(missing.map(|lint| format!("{path}: {lint} is not denied")));
+        let below = path.trim_end_matches("mod.rs").trim_end_matches(".rs");
+        for source in sources.iter().filter(|source| !source.is_test && source.path.starts_with(below)) {
+            // What only our own configuration decides may say why it cannot fail.
+            let excepted = |line: &&str| line.contains("allow(clippy::") || line.contains("expect(clippy::");
+            let unfounded = |line: &&str| !line.contains("#[expect(clippy::expect_used, reason = ");
+            let lines = source.text.lines().filter(excepted).filter(unfounded);
+            let lines = lines.filter(|line| DECIDED_BY_NO_INPUT.iter().any(|lint| line.contains(lint)));
+            broken.extend(lines.map(|line| format!("{}: {}", source.path, line.trim())));
+        }
+    }
+    check("input must decide nothing by a panic or a lost bit", &broken);
 }
 
 #[test]

@@ -182,7 +182,7 @@ impl Directory {
 
     /// Puts a recovered session in, vacant, whether or not there is room: it was promised. Its number is never given out again.
     pub fn insert_recovered(&self, session: SessionId, client: ClientId, owner: Option<Arc<str>>) -> Arc<Seat> {
-        self.next_session.fetch_max(session.0 + 1, Ordering::Relaxed);
+        self.next_session.fetch_max(session.following().0, Ordering::Relaxed);
         let seat = Seat::new(session, client.clone(), Origin::of(&client), true);
         if self.entries.insert(client, Entered { seat: Arc::clone(&seat), owner }).is_none() {
             self.count.fetch_add(1, Ordering::Relaxed);

@@ -114,8 +114,9 @@ impl Index {
     }
 
     /// Makes a subscription, or replaces the one that the session has with the same filter [MQTT-3.8.4-3]. From its return
-    /// on every message finds it.
-    pub fn subscribe(&self, filter: &TopicFilter<'_>, seat: &Arc<Seat>, interest: Interest) -> Added {
+    /// on every message finds it. `None`, and nothing is made, if there is no room for a filter with so many levels: there may be
+    /// some four billion in all.
+    pub fn subscribe(&self, filter: &TopicFilter<'_>, seat: &Arc<Seat>, interest: Interest) -> Option<Added> {
         let fresh = || Subscribed { filter: Arc::from(filter.filter), by: Subscribers::default() };
         let add = |to: &mut Subscribed| match filter.share {
             Some(share) => to.by.join(share, filter.filter, seat, interest),
@@ -123,7 +124,7 @@ impl Index {
         };
         let added = if filter.wildcards {
             let mut tree = self.wild.write();
-            let added = add(tree.value_or_insert_with(filter.filter, fresh));
+            let added = add(tree.value_or_insert_with(filter.filter, fresh)?);
             self.wild_filters.store(tree.len(), Ordering::Release);
             added
         } else {
@@ -138,7 +139,7 @@ impl Index {
         if added.new {
             self.subscriptions.fetch_add(1, Ordering::Relaxed);
         }
-        added
+        Some(added)
     }
 
     /// Ends a session's subscription. Whether it had one with exactly this filter [MQTT-3.10.4-1].

@@ -115,10 +115,7 @@ impl Retained {
                 self.sweep(&mut tree, SWEPT_WHEN_FULL, now, &mut gone);
                 room = self.reserve(&tree, &message);
             }
-            if room {
-                self.put(&mut tree, message);
-            }
-            room
+            room && self.put(&mut tree, message)
         };
         self.note_expired(gone);
         if room { Ok(()) } else { Err(Full) }
@@ -127,11 +124,12 @@ impl Retained {
     /// `message`, below [`RESERVED`], is one of the broker's own from now on. Those are few, take nobody's room, and are
     /// not worth a place in the store: the next ones are never far.
     pub fn set_own(&self, message: Arc<Message>) {
-        self.own.0.write().insert(message.topic(), Arc::clone(&message));
+        // A tree of a few topics has room.
+        drop(self.own.0.write().insert(message.topic(), Arc::clone(&message)));
     }
 
     /// Takes what a start found in the store, whatever the limits are by now. In no particular order; of two messages of
-    /// one topic the later call wins.
+    /// one topic the later call wins; one for whose levels there is no number left ([`NameTree::insert`]) is not retained.
     pub fn load(&self, message: Arc<Message>) {
         let mut tree = self.shard(message.topic()).write();
         self.count.fetch_add(usize::from(tree.value(message.topic()).is_none()), Ordering::Relaxed);
@@ -159,10 +157,18 @@ impl Retained {
         true
     }
 
-    /// Stores a message that is counted.
-    fn put(&self, tree: &mut NameTree<Arc<Message>>, message: Arc<Message>) {
-        let before = tree.insert(message.topic(), Arc::clone(&message));
-        self.bytes.fetch_sub(before.map_or(0, |before| before.bytes()), Ordering::Relaxed);
+    /// Stores a message that is counted; `false`, and it is counted no longer, if the tree has no room for its levels.
+    fn put(&self, tree: &mut NameTree<Arc<Message>>, message: Arc<Message>) -> bool {
+        match tree.insert(message.topic(), Arc::clone(&message)) {
+            Ok(before) => {
+                self.bytes.fetch_sub(before.map_or(0, |before| before.bytes()), Ordering::Relaxed);
+                true
+            }
+            Err(message) => {
+                self.uncount(&message);
+                false
+            }
+        }
     }
 
     /// No longer counts a message that was taken out.

@@ -215,7 +215,9 @@ impl Core {
             return refused(ReasonCode::TopicFilterInvalid);
         };
         let broker = Arc::clone(&self.shared.broker);
-        let added = broker.index.subscribe(&filter, seat, Interest::from(options));
+        let Some(added) = broker.index.subscribe(&filter, seat, Interest::from(options)) else {
+            return refused(ReasonCode::QuotaExceeded);
+        };
         if seat.is_durable() {
             let saved = SavedSubscription { filter: Arc::clone(&added.filter), options };
             records.push(Record::Subscribe(seat.session, saved));

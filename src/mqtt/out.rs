@@ -29,7 +29,7 @@ impl Out {
 
     /// Bytes waiting.
     pub fn len(&self) -> usize {
-        self.bytes.len() + self.shared.as_ref().map_or(0, |shared| shared.bytes)
+        self.bytes.len().saturating_add(self.shared.as_ref().map_or(0, |shared| shared.bytes))
     }
 
     /// Whether nothing waits.
@@ -45,7 +45,7 @@ impl Out {
     /// Appends `bytes` without copying them.
     pub fn put_shared(&mut self, bytes: Bytes) {
         let shared = self.shared.get_or_insert_default();
-        shared.bytes += bytes.len();
+        shared.bytes = shared.bytes.saturating_add(bytes.len());
         shared.pieces.push((self.bytes.len(), bytes));
     }
 
@@ -55,8 +55,8 @@ impl Out {
         self.bytes.extend_from_slice(&other.bytes);
         if let Some(theirs) = other.shared.take() {
             let shared = self.shared.get_or_insert_default();
-            shared.pieces.extend(theirs.pieces.into_iter().map(|(at, piece)| (base + at, piece)));
-            shared.bytes += theirs.bytes;
+            shared.pieces.extend(theirs.pieces.into_iter().map(|(at, piece)| (base.saturating_add(at), piece)));
+            shared.bytes = shared.bytes.saturating_add(theirs.bytes);
         }
         other.bytes.clear();
     }
@@ -126,29 +126,32 @@ impl Out {
 impl Shared {
     /// Forgets what the first `count` bytes are made of, `all_copied` being the copied ones there are. Says how many of those are gone.
     fn advance(&mut self, mut count: usize, all_copied: usize) -> usize {
-        let (mut copied, mut gone) = (0, 0);
+        // Nothing below goes under 0: of each part at most what is left of it is taken, and pieces stand in order.
+        let mut take = |there: usize| {
+            let taken = there.min(count);
+            count = count.saturating_sub(taken);
+            taken
+        };
+        let (mut copied, mut gone) = (0_usize, 0_usize);
         for (at, piece) in &mut self.pieces {
-            let before = (*at - copied).min(count);
-            copied += before;
-            count -= before;
-            if count == 0 && copied < *at {
+            copied = copied.saturating_add(take(at.saturating_sub(copied)));
+            if copied < *at {
                 break;
             }
-            let part = piece.len().min(count);
-            count -= part;
-            self.bytes -= part;
+            let part = take(piece.len());
+            self.bytes = self.bytes.saturating_sub(part);
             if part < piece.len() {
                 *piece = piece.slice(part..);
                 break;
             }
-            gone += 1;
+            gone = gone.saturating_add(1);
         }
         self.pieces.drain(..gone);
         if self.pieces.is_empty() {
-            copied += count.min(all_copied - copied);
+            copied = copied.saturating_add(take(all_copied.saturating_sub(copied)));
         }
         for (at, _) in &mut self.pieces {
-            *at -= copied;
+            *at = at.saturating_sub(copied);
         }
         copied
     }

@@ -217,15 +217,15 @@ fn put_disconnect(reason: ReasonCode, reason_string: Option<&str>, peer: &Peer, 
 }
 
 fn put_auth(reason: ReasonCode, method: &str, data: Option<&[u8]>, peer: &Peer, out: &mut Out) {
-    let mut properties = Vec::with_capacity(6 + method.len() + data.map_or(0, <[u8]>::len));
+    let mut properties = Vec::with_capacity(reader::total([6, method.len(), data.map_or(0, <[u8]>::len)]));
     properties.push(AUTHENTICATION_METHOD);
     reader::put_field(method.as_bytes(), &mut properties);
     if let Some(data) = data {
         properties.push(AUTHENTICATION_DATA);
         reader::put_field(data, &mut properties);
     }
-    let remaining = 1 + reader::variable_len(properties.len()) + properties.len();
-    let mut packet = Vec::with_capacity(5 + remaining);
+    let remaining = reader::total([1, reader::variable_len(properties.len()), properties.len()]);
+    let mut packet = Vec::with_capacity(reader::total([5, remaining]));
     packet.push(0xF0);
     reader::put_variable(remaining, &mut packet);
     packet.push(reason as u8);

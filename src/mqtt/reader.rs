@@ -27,6 +27,11 @@ pub(super) fn variable_byte_integer(bytes: &[u8]) -> Result<Option<(u32, usize)>
     if bytes.len() >= 4 { Err(DecodeError::malformed("MQTT-1.5.5-1")) } else { Ok(None) }
 }
 
+/// The length of parts that lie behind each other.
+pub(super) fn total<const N: usize>(parts: [usize; N]) -> usize {
+    parts.into_iter().fold(0, usize::saturating_add)
+}
+
 /// Bytes a Variable Byte Integer of this value takes.
 pub(super) fn variable_len(value: usize) -> usize {
     match value {

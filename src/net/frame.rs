@@ -1,10 +1,12 @@
 //! WebSocket frames (RFC 6455, section 5): the client's are unmasked in place as they come, ours are one
 //! header in front of what is to be sent.
 
+use crate::mqtt::Out;
+
 /// Two bytes, eight of extended length, four of mask.
 const HEADER_MAX: usize = 14;
 /// The longest payload of a control frame.
-pub(super) const CONTROL_MAX: usize = 125;
+const CONTROL_MAX: u8 = 125;
 /// The longest payload of a data frame: as long as the longest MQTT packet. Nothing is buffered for it;
 /// the limit only ends connections that cannot be speaking MQTT.
 const FRAME_MAX: u64 = 268_435_460;
@@ -137,14 +139,17 @@ impl Frames {
     fn header(&mut self, wire: &[u8], step: &mut Step) -> Result<(), Violation> {
         while let Some(byte) = wire.get(step.used) {
             let at = usize::from(self.header_len);
-            self.header[at] = *byte;
-            self.header_len += 1;
-            step.used += 1;
+            // There is room: the longest header fits.
+            if let Some(place) = self.header.get_mut(at) {
+                *place = *byte;
+            }
+            self.header_len = self.header_len.saturating_add(1);
+            step.used = step.used.saturating_add(1);
             // Judged at once: the rest of a header that is wrong may never come.
             if at == 1 {
                 self.check()?;
             }
-            if at >= 1 && at + 1 == self.header_size() {
+            if at >= 1 && usize::from(self.header_len) == self.header_size() {
                 self.left = self.length()?;
                 self.in_payload = true;
                 self.phase = 0;
@@ -169,9 +174,7 @@ impl Frames {
             BINARY if self.in_message => Err(Violation::Fragment),
             CONTINUATION if !self.in_message => Err(Violation::Fragment),
             BINARY | CONTINUATION => Ok(()),
-            CLOSE | PING | PONG if first & FIN == 0 || usize::from(second & !MASKED) > CONTROL_MAX => {
-                Err(Violation::Control)
-            }
+            CLOSE | PING | PONG if first & FIN == 0 || second & !MASKED > CONTROL_MAX => Err(Violation::Control),
             CLOSE | PING | PONG => Ok(()),
             _ => Err(Violation::Reserved),
         }
@@ -206,18 +209,21 @@ impl Frames {
     /// Takes payload bytes of the current frame: data to the front, control aside.
     fn payload(&mut self, wire: &mut [u8], step: &mut Step) {
         let from = step.used;
-        let count = usize::try_from(self.left).unwrap_or(usize::MAX).min(wire.len() - from);
-        let piece = &mut wire[from..from + count];
+        let count = usize::try_from(self.left).unwrap_or(usize::MAX).min(wire.len().saturating_sub(from));
+        let end = from.saturating_add(count);
+        let Some(piece) = wire.get_mut(from..end) else { return };
         unmask(piece, self.mask());
         if self.opcode() > BINARY {
             self.control.extend_from_slice(piece);
         } else {
-            wire.copy_within(from..from + count, step.plain);
-            step.plain += count;
+            wire.copy_within(from..end, step.plain);
+            step.plain = step.plain.saturating_add(count);
         }
-        step.used += count;
-        self.left -= count as u64;
-        self.phase = ((usize::from(self.phase) + count) % 4) as u8;
+        step.used = end;
+        self.left = self.left.saturating_sub(count as u64);
+        // Only what is left of a division by four counts, and that is in the low byte.
+        let [low, ..] = count.to_le_bytes();
+        self.phase = self.phase.wrapping_add(low) % 4;
     }
 
     /// A frame is complete.
@@ -246,9 +252,9 @@ impl Frames {
 
     /// The mask, turned so that it starts with the next payload byte.
     fn mask(&self) -> [u8; 4] {
-        let end = usize::from(self.header_len);
-        let mut mask = [0; 4];
-        mask.copy_from_slice(&self.header[end - 4..end]);
+        let header = self.header.get(..usize::from(self.header_len)).unwrap_or_default();
+        // A complete header ends with it.
+        let mut mask = header.last_chunk::<4>().copied().unwrap_or_default();
         mask.rotate_left(usize::from(self.phase));
         mask
     }
@@ -277,39 +283,34 @@ fn close_code(payload: &[u8]) -> Result<Option<u16>, Violation> {
     if allowed && std::str::from_utf8(reason).is_ok() { Ok(Some(code)) } else { Err(Violation::Close) }
 }
 
-/// The header of an unfragmented frame of ours; servers do not mask. The first `usize` bytes count.
-pub(super) fn binary_header(length: usize) -> ([u8; 10], usize) {
-    let mut header = [0; 10];
-    header[0] = FIN | BINARY;
-    let size = match length {
-        0..=125 => {
-            header[1] = length as u8;
-            2
-        }
-        126..=0xffff => {
-            header[1] = 126;
-            header[2..4].copy_from_slice(&(length as u16).to_be_bytes());
-            4
+/// Puts the header of an unfragmented frame of ours; servers do not mask.
+pub(super) fn put_binary_header(length: usize, to: &mut Out) {
+    match (u8::try_from(length), u16::try_from(length)) {
+        (Ok(short @ 0..=125), _) => to.put(&[FIN | BINARY, short]),
+        (_, Ok(length)) => {
+            let [high, low] = length.to_be_bytes();
+            to.put(&[FIN | BINARY, 126, high, low]);
         }
         _ => {
-            header[1] = 127;
-            header[2..].copy_from_slice(&(length as u64).to_be_bytes());
-            10
+            to.put(&[FIN | BINARY, 127]);
+            to.put(&(length as u64).to_be_bytes());
         }
-    };
-    (header, size)
+    }
 }
 
-/// The header of the answer to a Ping with a payload of this length, at most 125.
-pub(super) fn pong_header(length: usize) -> [u8; 2] {
-    [FIN | PONG, length.min(CONTROL_MAX) as u8]
+/// Puts the answer to a Ping with this payload, at most 125 bytes.
+pub(super) fn put_pong(payload: &[u8], to: &mut Out) {
+    let length = u8::try_from(payload.len()).unwrap_or(u8::MAX).min(CONTROL_MAX);
+    to.put(&[FIN | PONG, length]);
+    to.put(payload.get(..usize::from(length)).unwrap_or_default());
 }
 
-/// A Close frame; without a code if there is none to give.
-pub(super) fn close_frame(code: Option<u16>) -> ([u8; 4], usize) {
-    let [high, low] = code.unwrap_or_default().to_be_bytes();
-    let payload = if code.is_some() { 2 } else { 0 };
-    ([FIN | CLOSE, payload, high, low], 2 + usize::from(payload))
+/// Puts a Close frame; without a code if there is none to give.
+pub(super) fn put_close(code: Option<u16>, to: &mut Out) {
+    match code.map(u16::to_be_bytes) {
+        Some([high, low]) => to.put(&[FIN | CLOSE, 2, high, low]),
+        None => to.put(&[FIN | CLOSE, 0]),
+    }
 }
 
 #[cfg(test)]

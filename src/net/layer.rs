@@ -62,14 +62,14 @@ impl Layers {
             Layers::Tls(tls) => tls.open(wire, plain)?,
             Layers::Ws(socket) => {
                 let (count, result) = socket.open(wire);
-                plain.extend_from_slice(&wire[..count]);
+                plain.extend_from_slice(wire.get(..count).unwrap_or_default());
                 result?
             }
             Layers::Wss(tls, socket) => {
                 let start = plain.len();
                 let tls_closed = tls.open(wire, plain);
-                let (count, result) = socket.open(&mut plain[start..]);
-                plain.truncate(start + count);
+                let (count, result) = socket.open(plain.get_mut(start..).unwrap_or_default());
+                plain.truncate(start.saturating_add(count));
                 result? | tls_closed?
             }
         };

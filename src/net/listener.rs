@@ -213,7 +213,9 @@ impl Listener {
                     tune(SockRef::from(&stream))?;
                     return Ok((stream, peer));
                 }
-                Err(error) if is_the_connections_own(&error) && aborted < ABORTED_MAX => aborted += 1,
+                Err(error) if is_the_connections_own(&error) && aborted < ABORTED_MAX => {
+                    aborted = aborted.saturating_add(1);
+                }
                 Err(error) => return Err(error),
             }
         }

@@ -11,6 +11,12 @@
 //!
 //! Start with [`Layers`], then `transport.rs` and `listener.rs`.
 
+// Input decides nothing here by a panic or a lost bit. Positions are within what is in memory: added saturating, they never come
+// near the end of the numbers.
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable))]
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::string_slice))]
+#![cfg_attr(not(test), deny(clippy::cast_possible_truncation, clippy::arithmetic_side_effects))]
+
 pub mod frame;
 pub mod layer;
 pub mod listener;

@@ -17,7 +17,7 @@ struct Lane {
     abandoned: bool,
 }
 
-/// Both directions; `lanes[i]` is written by end `i` and read by the other. The lock is a plain mutex
+/// Both directions; the first is written by the first end and read by the other. The lock is a plain mutex
 /// because an operation is a short copy and the two ends are often on two threads.
 #[derive(Debug)]
 struct Lanes {
@@ -31,24 +31,26 @@ struct Lanes {
 #[derive(Debug)]
 pub struct Pipe {
     shared: Arc<Lanes>,
-    /// Which lane this end writes: 0 or 1.
-    side: usize,
+    /// Whether this end writes the first lane, and reads the second.
+    first: bool,
 }
 
 /// Two connected ends; each direction holds at most `capacity` bytes (at least 1).
 pub fn pipe(capacity: usize) -> (Pipe, Pipe) {
     let lanes = [Mutex::new(Lane::default()), Mutex::new(Lane::default())];
     let shared = Arc::new(Lanes { lanes, capacity: capacity.max(1) });
-    (Pipe { shared: shared.clone(), side: 0 }, Pipe { shared, side: 1 })
+    (Pipe { shared: shared.clone(), first: true }, Pipe { shared, first: false })
 }
 
 impl Pipe {
     fn incoming(&self) -> &Mutex<Lane> {
-        &self.shared.lanes[1 - self.side]
+        let [first, second] = &self.shared.lanes;
+        if self.first { second } else { first }
     }
 
     fn outgoing(&self) -> &Mutex<Lane> {
-        &self.shared.lanes[self.side]
+        let [first, second] = &self.shared.lanes;
+        if self.first { first } else { second }
     }
 
     /// Takes what has arrived, at most `buf.len()` bytes.
@@ -62,11 +64,11 @@ impl Pipe {
         }
         let count = io::Read::read(&mut lane.bytes, buf)?;
         // `VecDeque` reads one of its two halves at a time.
-        let count = count + io::Read::read(&mut lane.bytes, buf.get_mut(count..).unwrap_or_default())?;
+        let more = io::Read::read(&mut lane.bytes, buf.get_mut(count..).unwrap_or_default())?;
         if lane.bytes.is_empty() {
             lane.bytes = VecDeque::new();
         }
-        Ok(count)
+        Ok(count.saturating_add(more))
     }
 
     /// Writes as much of `bytes` as fits, and returns how much that was.
@@ -78,7 +80,7 @@ impl Pipe {
         if lane.ended || lane.abandoned {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
-        let room = self.shared.capacity - lane.bytes.len();
+        let room = self.shared.capacity.saturating_sub(lane.bytes.len());
         if room == 0 && !bytes.is_empty() {
             return Err(io::ErrorKind::WouldBlock.into());
         }

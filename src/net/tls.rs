@@ -52,6 +52,10 @@ pub struct Tls {
 
 impl Tls {
     /// A connection that waits for its ClientHello.
+    #[expect(
+        clippy::expect_used,
+        reason = "what a configuration decides, not a peer, and the same for every connection"
+    )]
     pub fn new(config: &TlsConfig) -> Self {
         let connection = UnbufferedServerConnection::new(config.server())
             .expect("only a fragment size out of range is refused, and it is the default");
@@ -102,20 +106,20 @@ impl Tls {
 
     /// Completes what was kept, then reads on in `wire` itself.
     fn take_in(&mut self, wire: &mut [u8], plain: &mut Vec<u8>) -> Result<(), TlsFault> {
-        let mut from = 0;
-        while !self.kept.is_empty() && from < wire.len() {
-            let count = self.missing().min(wire.len() - from);
-            self.kept.extend_from_slice(&wire[from..from + count]);
-            from += count;
+        let mut rest = wire;
+        while !self.kept.is_empty() && !rest.is_empty() {
+            let count = self.missing().min(rest.len());
+            let (completing, behind) = rest.split_at_mut(count);
+            self.kept.extend_from_slice(completing);
+            rest = behind;
             let mut kept = std::mem::take(&mut self.kept);
             let used = self.read(&mut kept, plain)?;
-            kept.drain(..used);
+            kept.drain(..used.min(kept.len()));
             self.keep(kept)?;
         }
-        let rest = &mut wire[from..];
         if !rest.is_empty() && !self.closed {
             let used = self.read(rest, plain)?;
-            self.keep(rest[used..].to_vec())?;
+            self.keep(rest.get(used..).unwrap_or_default().to_vec())?;
         }
         Ok(())
     }
@@ -136,24 +140,25 @@ impl Tls {
             return usize::MAX;
         }
         let Some([_, _, _, high, low]) = self.kept.first_chunk::<HEADER>() else {
-            return HEADER - self.kept.len();
+            return HEADER.saturating_sub(self.kept.len());
         };
-        let record = HEADER + usize::from(u16::from_be_bytes([*high, *low]));
-        if record > self.kept.len() { record - self.kept.len() } else { usize::MAX }
+        let record = HEADER.saturating_add(usize::from(u16::from_be_bytes([*high, *low])));
+        record.checked_sub(self.kept.len()).filter(|missing| *missing > 0).unwrap_or(usize::MAX)
     }
 
     /// Lets rustls read `input` until it needs more; returns how many bytes it is done with.
     fn read(&mut self, input: &mut [u8], plain: &mut Vec<u8>) -> Result<usize, TlsFault> {
-        let mut used = 0;
+        let mut used: usize = 0;
         loop {
-            let UnbufferedStatus { mut discard, state } = self.connection.process_tls_records(&mut input[used..]);
+            let rest = input.get_mut(used..).unwrap_or_default();
+            let UnbufferedStatus { mut discard, state } = self.connection.process_tls_records(rest);
             let mut blocked = false;
             match state? {
                 ConnectionState::ReadTraffic(mut traffic) => {
                     while let Some(record) = traffic.next_record() {
                         let record = record?;
                         plain.extend_from_slice(record.payload);
-                        discard += record.discard;
+                        discard = discard.saturating_add(record.discard);
                     }
                 }
                 ConnectionState::EncodeTlsData(answer) => encode(answer, &mut self.answers),
@@ -166,7 +171,8 @@ impl Tls {
                 // Waiting for more, or early data, which is never offered to clients.
                 _ => blocked = true,
             }
-            used += discard;
+            used = used.saturating_add(discard);
+            debug_assert!(used <= input.len(), "rustls is done with no more than it was shown");
             if blocked {
                 return Ok(used);
             }
@@ -252,9 +258,9 @@ fn encode(mut record: EncodeTlsData<'_, ServerConnectionData>, tail: &mut Vec<u8
     let start = tail.len();
     let mut room = 0;
     loop {
-        tail.resize(start + room, 0);
-        match record.encode(&mut tail[start..]) {
-            Ok(count) => return tail.truncate(start + count),
+        tail.resize(start.saturating_add(room), 0);
+        match record.encode(tail.get_mut(start..).unwrap_or_default()) {
+            Ok(count) => return tail.truncate(start.saturating_add(count)),
             Err(EncodeError::InsufficientSize(needed)) => room = needed.required_size,
             Err(EncodeError::AlreadyEncoded) => return tail.truncate(start),
         }
@@ -268,8 +274,9 @@ fn encrypt(
     tail: &mut Vec<u8>,
 ) -> Result<(), TlsFault> {
     // One record more than the bytes need: rustls may have a change of keys to say first.
-    let records = piece.len() / RECORD_PLAIN_MAX + 2;
-    fill(tail, piece.len() + records * RECORD_OVERHEAD, |room| traffic.encrypt(piece, room))
+    let records = (piece.len() / RECORD_PLAIN_MAX).saturating_add(2);
+    let room = piece.len().saturating_add(records.saturating_mul(RECORD_OVERHEAD));
+    fill(tail, room, |room| traffic.encrypt(piece, room))
 }
 
 /// Appends what `write` puts into at least `room` bytes.
@@ -280,10 +287,10 @@ fn fill(
 ) -> Result<(), TlsFault> {
     let start = tail.len();
     loop {
-        tail.resize(start + room, 0);
-        match write(&mut tail[start..]) {
+        tail.resize(start.saturating_add(room), 0);
+        match write(tail.get_mut(start..).unwrap_or_default()) {
             Ok(count) => {
-                tail.truncate(start + count);
+                tail.truncate(start.saturating_add(count));
                 return Ok(());
             }
             Err(EncryptError::InsufficientSize(needed)) if needed.required_size > room => room = needed.required_size,

@@ -84,11 +84,11 @@ impl Transport {
 
 /// A vectored write on a pipe: an error counts only if nothing was taken before it.
 fn write_each(pipe: &mut Pipe, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-    let mut taken = 0;
+    let mut taken: usize = 0;
     for slice in slices {
         match pipe.write(slice) {
             Ok(count) => {
-                taken += count;
+                taken = taken.saturating_add(count);
                 if count < slice.len() {
                     break;
                 }

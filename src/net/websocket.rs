@@ -102,14 +102,14 @@ impl WebSocket {
 
     /// Unframes `wire[from..]` to the front of `wire`.
     fn frames(&mut self, wire: &mut [u8], mut from: usize) -> Result<usize, (usize, Violation)> {
-        let mut plain = 0;
+        let mut plain: usize = 0;
         while let Stage::Open(frames) = &mut self.stage
-            && from < wire.len()
+            && let Some(rest @ [_, ..]) = wire.get_mut(from..)
         {
-            let (Step { used, plain: more, control }, result) = frames.open(&mut wire[from..]);
-            wire.copy_within(from..from + more, plain);
-            plain += more;
-            from += used;
+            let (Step { used, plain: more, control }, result) = frames.open(rest);
+            wire.copy_within(from..from.saturating_add(more), plain);
+            plain = plain.saturating_add(more);
+            from = from.saturating_add(used);
             if let Err(violation) = result {
                 self.end(Some(violation.close_code()));
                 return Err((plain, violation));
@@ -141,17 +141,14 @@ impl WebSocket {
             Stage::Over => {}
         }
         if let Some(payload) = self.pong.take() {
-            sealed.put(&frame::pong_header(payload.len()));
-            sealed.put(&payload);
+            frame::put_pong(&payload, sealed);
         }
         if !out.is_empty() {
-            let (header, size) = frame::binary_header(out.len());
-            sealed.put(&header[..size]);
+            frame::put_binary_header(out.len(), sealed);
             sealed.append(out);
         }
         if let Some(code) = self.close.take() {
-            let (frame, size) = frame::close_frame(code);
-            sealed.put(&frame[..size]);
+            frame::put_close(code, sealed);
         }
     }
 
@@ -168,7 +165,7 @@ impl Upgrading {
     /// Gathers the head until its blank line; then the response, or why it is refused.
     fn read(&mut self, wire: &[u8]) -> Result<(usize, Option<String>), Refusal> {
         let before = self.head.len();
-        let room = HEAD_MAX - before;
+        let room = HEAD_MAX.saturating_sub(before);
         self.head.extend_from_slice(wire.get(..room).unwrap_or(wire));
         // Something else than HTTP (plain MQTT, TLS) is not worth waiting for.
         if self.head.first().is_some_and(|byte| !byte.is_ascii_uppercase()) {
@@ -176,12 +173,12 @@ impl Upgrading {
         }
         // The blank line may have begun three bytes earlier.
         let start = before.saturating_sub(3);
-        let Some(at) = memchr::memmem::find(&self.head[start..], b"\r\n\r\n") else {
+        let Some(at) = memchr::memmem::find(self.head.get(start..).unwrap_or_default(), b"\r\n\r\n") else {
             return if self.head.len() == HEAD_MAX { Err(Refusal::TooLarge) } else { Ok((wire.len(), None)) };
         };
-        self.head.truncate(start + at + 4);
+        self.head.truncate(start.saturating_add(at).saturating_add(4));
         let response = upgrade::accept(&self.head, &self.path)?;
-        Ok((self.head.len() - before, Some(response)))
+        Ok((self.head.len().saturating_sub(before), Some(response)))
     }
 }
 

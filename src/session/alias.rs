@@ -14,7 +14,7 @@ impl AliasesIn {
     pub(super) fn learn(&mut self, alias: u16, topic: &str) {
         let index = usize::from(alias).saturating_sub(1);
         if self.topics.len() <= index {
-            self.topics.resize_with(index + 1, || None);
+            self.topics.resize_with(index.saturating_add(1), || None);
         }
         if let Some(place) = self.topics.get_mut(index) {
             *place = Some(topic.into());
@@ -44,7 +44,7 @@ impl AliasesOut {
     /// How to send `topic`; `None` = by its name only. Changes nothing.
     pub(super) fn look_up(&self, topic: &str) -> Option<Alias> {
         let known = self.topics.iter().position(|known| **known == *topic);
-        let number = u16::try_from(known.unwrap_or(self.topics.len()) + 1).ok()?;
+        let number = u16::try_from(known.unwrap_or(self.topics.len()).saturating_add(1)).ok()?;
         match known {
             Some(_) => Some(Alias::Known(number)),
             None if number <= self.max => Some(Alias::Teach(number)),

@@ -54,12 +54,13 @@ impl Session {
 
     /// Retained messages that may be collected for this client now: what would have to wait beyond them is dropped anyway.
     pub fn retained_room(&self) -> usize {
-        RETAINED_WAITING_MAX.saturating_sub(self.feed.len() + self.retained_owed)
+        RETAINED_WAITING_MAX.saturating_sub(self.feed.len().saturating_add(self.retained_owed))
     }
 
     /// Retained messages go out behind their SUBACK, or wait like any others.
     pub(super) fn deliver_retained(&mut self, taken: Taken, may: &Permissions, now: Now, desk: &mut Desk<'_>) {
-        self.retained_owed = self.retained_owed.saturating_sub(taken.retained.len() + taken.overtaken.len());
+        self.retained_owed =
+            self.retained_owed.saturating_sub(taken.retained.len().saturating_add(taken.overtaken.len()));
         for ticket in taken.overtaken {
             // What a page brought, or will bring, stands in its place before the other one.
             if self.feed.is_unseen(ticket) {

@@ -40,7 +40,7 @@ impl Sent {
     /// A PUBLISH was put.
     pub(super) fn publish(&mut self, qos: QoS) {
         if let Some(count) = self.publishes.get_mut(qos as usize) {
-            *count += 1;
+            *count = count.saturating_add(1);
         }
     }
 

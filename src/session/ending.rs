@@ -14,9 +14,10 @@ impl Session {
         let lives = session_expiry_s > 0;
         let lost = |exchange: &&Exchange| exchange.ticket == Ticket::NONE && exchange.message.is_some();
         let lost_messages = if lives {
-            self.feed.only_here() + self.inflight.iter().filter(lost).count()
+            self.feed.only_here().saturating_add(self.inflight.iter().filter(lost).count())
         } else {
-            self.feed.len() + self.inflight.iter().filter(|exchange| exchange.message.is_some()).count()
+            let under_way = self.inflight.iter().filter(|exchange| exchange.message.is_some()).count();
+            self.feed.len().saturating_add(under_way)
         };
         Farewell {
             disconnect: self.last_words(how),

@@ -138,7 +138,7 @@ impl Feed {
     pub(super) fn offer(&mut self, waiting: Waiting, bounds: Bounds) -> Offered {
         let size = waiting.message.bytes();
         if waiting.ticket == Ticket::NONE {
-            if self.waiting.len() >= bounds.messages || self.bytes + size > bounds.bytes {
+            if self.waiting.len() >= bounds.messages || self.bytes.saturating_add(size) > bounds.bytes {
                 return Offered::Full;
             }
             self.push(waiting);
@@ -168,7 +168,7 @@ impl Feed {
     }
 
     fn push(&mut self, waiting: Waiting) {
-        self.bytes += waiting.message.bytes();
+        self.bytes = self.bytes.saturating_add(waiting.message.bytes());
         self.waiting.push_back(waiting);
     }
 
@@ -180,7 +180,8 @@ impl Feed {
     /// Takes it out.
     pub(super) fn pop(&mut self) -> Option<Waiting> {
         let waiting = self.waiting.pop_front()?;
-        self.bytes -= waiting.message.bytes();
+        debug_assert!(self.bytes >= waiting.message.bytes(), "what waits was counted");
+        self.bytes = self.bytes.saturating_sub(waiting.message.bytes());
         if self.waiting.is_empty() && self.waiting.capacity() > KEPT {
             self.waiting = VecDeque::new();
         }

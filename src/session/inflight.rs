@@ -74,7 +74,8 @@ impl From<SavedOut> for Exchange {
 #[derive(Debug)]
 pub(super) struct Inflight {
     exchanges: VecDeque<Exchange>,
-    /// Exchanges that take a place of the client's Receive Maximum.
+    /// Exchanges that take a place of the client's Receive Maximum. Like `repeats` some of all exchanges, each of which has an
+    /// identifier of its own: neither goes beyond 65,535.
     taken: u16,
     /// The lower of the client's Receive Maximum and our own bound.
     window: u16,
@@ -91,7 +92,7 @@ impl Inflight {
         let exchanges: VecDeque<Exchange> = saved.into_iter().map(Exchange::from).collect();
         let repeats = exchanges.iter().filter(|exchange| exchange.progress == Progress::Repeat).count();
         let last_id = exchanges.back().map_or(0, |exchange| exchange.packet_id.get());
-        let taken = exchanges.len() - repeats;
+        let taken = exchanges.len().saturating_sub(repeats);
         let (taken, repeats) = (bounded(taken), bounded(repeats));
         Self { exchanges, taken, window: window.max(1), last_id, free_ids: 0, repeats }
     }
@@ -111,8 +112,8 @@ impl Inflight {
     pub(super) fn next_repeat(&mut self) -> Option<&mut Exchange> {
         let exchange = self.exchanges.iter_mut().find(|exchange| exchange.progress == Progress::Repeat)?;
         exchange.progress = Progress::Published;
-        self.repeats -= 1;
-        self.taken += 1;
+        self.repeats = self.repeats.saturating_sub(1);
+        self.taken = self.taken.saturating_add(1);
         Some(exchange)
     }
 
@@ -123,8 +124,8 @@ impl Inflight {
                 self.free_ids = self.free_behind(self.last_id);
             }
             self.last_id = self.last_id.wrapping_add(1);
-            if self.free_ids > 0 {
-                self.free_ids -= 1;
+            if let Some(left) = self.free_ids.checked_sub(1) {
+                self.free_ids = left;
                 if let Some(id) = PacketId::new(self.last_id) {
                     return id;
                 }
@@ -138,9 +139,9 @@ impl Inflight {
         distances.min().unwrap_or(u16::MAX)
     }
 
-    /// Begins an exchange.
+    /// Begins an exchange, for which there is quota: `taken` is below the window.
     pub(super) fn begin(&mut self, exchange: Exchange) {
-        self.taken += 1;
+        self.taken = self.taken.saturating_add(1);
         self.exchanges.push_back(exchange);
     }
 

@@ -11,7 +11,11 @@
 //!
 //! Start with [`Effect`] and [`Owed`] in `effect.rs`, then `publish.rs` (in) and `deliver.rs` (out).
 
-#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::string_slice, clippy::cast_possible_truncation))]
+// Input decides nothing here by a panic or a lost bit. Lengths of what is in memory are added saturating: their sum never comes
+// near the end of the numbers, and if it did, it would be longer than anything may be.
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable))]
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::string_slice))]
+#![cfg_attr(not(test), deny(clippy::cast_possible_truncation, clippy::arithmetic_side_effects))]
 
 mod acknowledged;
 mod alias;
@@ -128,7 +132,8 @@ pub struct Session {
     received: Received,
     /// Those of them whose PUBLISH came on an earlier connection and was not repeated on this one.
     received_earlier: Received,
-    /// Incoming PUBLISH packets that are not acknowledged yet and end with that.
+    /// Incoming PUBLISH packets that are not acknowledged yet and end with that. As below, each has a receipt in memory, which
+    /// has no room for 2^32 of them.
     unanswered: u32,
     /// Incoming QoS 2 messages without their PUBREC. Their identifiers are in `received`, unless the client sent PUBREL early.
     unrecorded: u32,

@@ -102,10 +102,10 @@ impl Session {
         let verdict = self.judge(&packet, may);
         let place = if packet.qos == QoS::ExactlyOnce && verdict.is_ok() {
             self.received.insert(packet_id);
-            self.unrecorded += 1;
+            self.unrecorded = self.unrecorded.saturating_add(1);
             Place::Exchange
         } else {
-            self.unanswered += 1;
+            self.unanswered = self.unanswered.saturating_add(1);
             Place::Single
         };
         let receipt = Receipt { packet_id, qos: packet.qos, place };
@@ -122,7 +122,7 @@ impl Session {
     fn take_place(&self) -> Result<(), Ending> {
         let here = self.received.len().saturating_sub(self.received_earlier.len());
         // An exchange counts until PUBREL, and until its PUBREC even if the client did not wait for that.
-        let unfinished = here.max(self.unrecorded as usize) + self.unanswered as usize;
+        let unfinished = here.max(self.unrecorded as usize).saturating_add(self.unanswered as usize);
         if self.peer.version.is_v5() && unfinished >= usize::from(self.limits.receive_maximum) {
             return broken(ReasonCode::ReceiveMaximumExceeded, "MQTT-3.3.4-7");
         }
@@ -219,7 +219,7 @@ impl Session {
 }
 
 fn levels(topic: &str) -> usize {
-    topic.bytes().filter(|byte| *byte == b'/').count() + 1
+    topic.bytes().filter(|byte| *byte == b'/').count().saturating_add(1)
 }
 
 fn reason_string(reason: ReasonCode) -> Option<&'static str> {

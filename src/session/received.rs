@@ -74,7 +74,8 @@ impl Received {
                 if let Some(word) = bits.words.get_mut(word(id)) {
                     *word &= !bit(id);
                 }
-                bits.count -= 1;
+                // It was in.
+                bits.count = bits.count.saturating_sub(1);
             }
         }
         if self.len() == 0 {
@@ -98,7 +99,7 @@ impl Bits {
         if let Some(word) = self.words.get_mut(word(id)) {
             *word |= bit(id);
         }
-        self.count += 1;
+        self.count = self.count.saturating_add(1);
     }
 }
 

@@ -75,7 +75,7 @@ impl Session {
     /// The broker made the wanted subscriptions: remembers them, and says what is owed.
     pub fn handle_subscribed(&mut self, packet_id: PacketId, taken: Vec<Taken>) -> Owed {
         for one in &taken {
-            self.retained_owed += one.retained.len();
+            self.retained_owed = self.retained_owed.saturating_add(one.retained.len());
             if let Some((filter, _)) = &one.subscription {
                 self.subscriptions.insert(filter);
             }

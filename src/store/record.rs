@@ -6,19 +6,11 @@
 //! A key is part of its record's checksum, so a value that was moved to another key is damage, too. Formats are drawn in
 //! `src/docs/store_format.md`; golden tests hold the bytes.
 
-// Input decides nothing here by a panic or a lost bit.
-#![cfg_attr(
-    not(test),
-    deny(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::unreachable,
-        clippy::indexing_slicing,
-        clippy::string_slice,
-        clippy::cast_possible_truncation
-    )
-)]
+// Input decides nothing here by a panic or a lost bit. Bytes, rows and messages are added saturating: no disk has room for so many
+// that their sum comes near the end of the numbers.
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable))]
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::string_slice))]
+#![cfg_attr(not(test), deny(clippy::cast_possible_truncation, clippy::arithmetic_side_effects))]
 
 mod parts;
 
@@ -35,6 +27,8 @@ use parts::{Reader, Writer};
 /// Version of every record written now.
 pub const VERSION: u8 = 1;
 const HEAD: usize = 5;
+/// Exchanges are counted up from the highest order found and do not get here; one that did would leave none to be behind it.
+const ORDERS_END: u64 = 1 << 63;
 
 /// Why bytes are no record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -123,7 +117,7 @@ pub enum Expires {
 
 /// Seals a body for its key.
 pub fn seal(key: &[u8], body: &[u8]) -> Vec<u8> {
-    let mut value = Vec::with_capacity(HEAD + body.len());
+    let mut value = Vec::with_capacity(HEAD.saturating_add(body.len()));
     value.push(VERSION);
     value.extend_from_slice(&checksum(key, VERSION, body).to_be_bytes());
     value.extend_from_slice(body);
@@ -182,7 +176,7 @@ fn read_message(reader: &mut Reader<'_>, epoch: Epoch) -> Result<Message, Unread
 
 /// A message by itself: a shared body, or a retained message.
 pub fn message_body(message: &Message, epoch: Epoch) -> Vec<u8> {
-    let mut writer = Writer(Vec::with_capacity(48 + message.bytes()));
+    let mut writer = Writer(Vec::with_capacity(message.bytes().saturating_add(48)));
     put_message(&mut writer, message, epoch);
     writer.0
 }
@@ -229,7 +223,7 @@ pub fn queue_expires(value: &[u8]) -> Result<Expires, Unreadable> {
 
 /// A message in a queue; `message` is left out where its body is shared.
 pub fn queue_body(to: &super::Recipient, message: Option<&Message>, epoch: Epoch) -> Vec<u8> {
-    let mut writer = Writer(Vec::with_capacity(64 + message.map_or(0, Message::bytes)));
+    let mut writer = Writer(Vec::with_capacity(message.map_or(0, Message::bytes).saturating_add(64)));
     writer.u8(to.qos as u8).u8(u8::from(to.retain)).u16(u16::try_from(to.subscription_ids.len()).unwrap_or(u16::MAX));
     for id in to.subscription_ids.iter().take(usize::from(u16::MAX)) {
         writer.u32(*id);
@@ -348,6 +342,9 @@ pub fn exchange_body(exchange: Exchange) -> Vec<u8> {
 pub fn exchange(body: &[u8]) -> Result<Exchange, Unreadable> {
     let mut reader = Reader(body);
     let (order, packet_id) = (reader.u64()?, PacketId::new(reader.u16()?).ok_or(Unreadable::Body)?);
+    if order >= ORDERS_END {
+        return Err(Unreadable::Body);
+    }
     let state = match reader.u8()? {
         0 => OutState::Published,
         1 => OutState::Released,

@@ -76,28 +76,42 @@ fn announcing(asked: &Asked, limits: &Limits, client: &str, data: Option<Box<[u8
 
 /// Bytes of a CONNACK of 5.0 on the wire, fixed header included.
 pub(super) fn encoded_len(connack: &ConnAck) -> u64 {
-    let string = |text: &Option<Box<str>>| text.as_ref().map_or(0, |text| 3 + text.len() as u64);
-    let number = |there: bool, bytes: u64| if there { 1 + bytes } else { 0 };
-    let properties = number(connack.session_expiry_s.is_some(), 4)
-        + number(connack.receive_maximum.is_some(), 2)
-        + number(connack.maximum_qos.is_some(), 1)
-        + number(connack.retain_available.is_some(), 1)
-        + number(connack.maximum_packet_size.is_some(), 4)
-        + number(connack.topic_alias_maximum.is_some(), 2)
-        + number(connack.server_keep_alive_s.is_some(), 2)
-        + string(&connack.assigned_client_id)
-        + string(&connack.response_information)
-        + string(&connack.authentication_method)
-        + connack.authentication_data.as_ref().map_or(0, |data| 3 + data.len() as u64);
-    let body = 2 + variable_byte_integer_len(properties) + properties;
-    1 + variable_byte_integer_len(body) + body
+    let string = |text: &Option<Box<str>>| text.as_ref().map_or(0, |text| field_len(text.len()));
+    let number = |there: bool, bytes: u64| if there { total([1, bytes]) } else { 0 };
+    let properties = total([
+        number(connack.session_expiry_s.is_some(), 4),
+        number(connack.receive_maximum.is_some(), 2),
+        number(connack.maximum_qos.is_some(), 1),
+        number(connack.retain_available.is_some(), 1),
+        number(connack.maximum_packet_size.is_some(), 4),
+        number(connack.topic_alias_maximum.is_some(), 2),
+        number(connack.server_keep_alive_s.is_some(), 2),
+        string(&connack.assigned_client_id),
+        string(&connack.response_information),
+        string(&connack.authentication_method),
+        connack.authentication_data.as_ref().map_or(0, |data| field_len(data.len())),
+    ]);
+    packet_len(2, properties)
 }
 
 /// Bytes of an AUTH that asks for more, fixed header included.
 pub(super) fn auth_len(method: &str, data: &[u8]) -> u64 {
-    let properties = 3 + method.len() as u64 + 3 + data.len() as u64;
-    let body = 1 + variable_byte_integer_len(properties) + properties;
-    1 + variable_byte_integer_len(body) + body
+    packet_len(1, total([field_len(method.len()), field_len(data.len())]))
+}
+
+/// Bytes of a packet with so many bytes before the length of its properties, and of those.
+fn packet_len(before: u64, properties: u64) -> u64 {
+    let body = total([before, variable_byte_integer_len(properties), properties]);
+    total([1, variable_byte_integer_len(body), body])
+}
+
+/// Bytes of a property that is text or binary data: its identifier, two bytes of length, and so many.
+fn field_len(bytes: usize) -> u64 {
+    total([3, bytes as u64])
+}
+
+fn total<const N: usize>(parts: [u64; N]) -> u64 {
+    parts.into_iter().fold(0, u64::saturating_add)
 }
 
 fn variable_byte_integer_len(value: u64) -> u64 {

@@ -61,12 +61,10 @@ fn check(filter: &str, levels_max: usize) -> Result<bool, InvalidTopic> {
     }
     let mut wildcards = false;
     let mut levels = filter.split('/').peekable();
-    let mut count = 0;
+    let mut room = levels_max;
     while let Some(level) = levels.next() {
-        count += 1;
-        if count > levels_max {
-            return broken("levels");
-        }
+        let Some(less) = room.checked_sub(1) else { return broken("levels") };
+        room = less;
         match level {
             "#" if levels.peek().is_some() => return broken("MQTT-4.7.1-1"),
             "#" | "+" => wildcards = true,

@@ -3,12 +3,6 @@
 //! All children of all nodes are found through one hash table by parent and level, so a node with a million children costs
 //! what a node with one costs. Nodes refer to each other by number: inserting, removing and dropping never recurse.
 
-#![allow(
-    clippy::indexing_slicing,
-    clippy::cast_possible_truncation,
-    reason = "nodes are named by numbers that only this file makes, and of which memory has room for far fewer than 2^32"
-)]
-
 use std::hash::{BuildHasher, Hasher};
 
 use foldhash::fast::FixedState;
@@ -17,7 +11,7 @@ use hashbrown::HashTable;
 /// Nodes are packed together when three in four are free, but not below this many.
 const PACK_ABOVE: usize = 1024;
 
-/// No node.
+/// No node: this number is never given to one.
 pub(super) const NONE: u32 = u32::MAX;
 /// The node above all first levels.
 pub(super) const ROOT: u32 = 0;
@@ -63,13 +57,16 @@ pub(super) struct Levels<T> {
     by_level: HashTable<u32>,
     hasher: FixedState,
     len: usize,
+    /// Numbers from here on are given to no node.
+    end: u32,
 }
 
 impl<T> Levels<T> {
     /// An empty tree. Clients choose the levels, so `seed` should be a secret of the process.
     pub(super) fn new(seed: u64) -> Self {
         let hasher = FixedState::with_seed(seed);
-        Self { nodes: vec![Node::new("", NONE)], free: NONE, by_level: HashTable::new(), hasher, len: 0 }
+        let nodes = vec![Node::new("", NONE)];
+        Self { nodes, free: NONE, by_level: HashTable::new(), hasher, len: 0, end: NONE }
     }
 
     /// Texts in it.
@@ -82,13 +79,13 @@ impl<T> Levels<T> {
         self.nodes.len()
     }
 
-    /// A node by its number, which came from this tree.
-    pub(super) fn node(&self, id: u32) -> &Node<T> {
-        &self.nodes[id as usize]
+    /// A node by its number; there is none for [`NONE`].
+    pub(super) fn node(&self, id: u32) -> Option<&Node<T>> {
+        self.nodes.get(id as usize)
     }
 
-    fn node_mut(&mut self, id: u32) -> &mut Node<T> {
-        &mut self.nodes[id as usize]
+    fn node_mut(&mut self, id: u32) -> Option<&mut Node<T>> {
+        self.nodes.get_mut(id as usize)
     }
 
     fn hash(hasher: &FixedState, parent: u32, level: &str) -> u64 {
@@ -101,10 +98,7 @@ impl<T> Levels<T> {
     /// The child of `parent` for `level`.
     pub(super) fn child(&self, parent: u32, level: &str) -> Option<u32> {
         let hash = Self::hash(&self.hasher, parent, level);
-        let same = |id: &u32| {
-            let node = self.node(*id);
-            node.parent == parent && *node.level == *level
-        };
+        let same = |id: &u32| self.node(*id).is_some_and(|node| node.parent == parent && *node.level == *level);
         self.by_level.find(hash, same).copied()
     }
 
@@ -114,40 +108,49 @@ impl<T> Levels<T> {
 
     /// What is held for `text`.
     pub(super) fn value(&self, text: &str) -> Option<&T> {
-        self.node(self.find(text)?).value.as_ref()
+        self.node(self.find(text)?)?.value.as_ref()
     }
 
     /// What is held for `text`, to be changed.
     pub(super) fn value_mut(&mut self, text: &str) -> Option<&mut T> {
         let id = self.find(text)?;
-        self.node_mut(id).value.as_mut()
+        self.node_mut(id)?.value.as_mut()
     }
 
-    /// What is held for `text`; `make` makes it if there is nothing.
-    pub(super) fn value_or_insert_with(&mut self, text: &str, make: impl FnOnce() -> T) -> &mut T {
-        let id = self.place(text);
-        self.len += usize::from(self.node(id).value.is_none());
-        self.node_mut(id).value.get_or_insert_with(make)
+    /// What is held for `text`; `make` makes it if there is nothing. `None` if the numbers do not suffice.
+    pub(super) fn value_or_insert_with(&mut self, text: &str, make: impl FnOnce() -> T) -> Option<&mut T> {
+        let id = self.place(text)?;
+        let node = self.nodes.get_mut(id as usize)?;
+        self.len = self.len.saturating_add(usize::from(node.value.is_none()));
+        Some(node.value.get_or_insert_with(make))
     }
 
     /// Holds `value` for `text`, and hands out what was held before.
-    pub(super) fn insert(&mut self, text: &str, value: T) -> Option<T> {
-        let id = self.place(text);
-        let old = self.node_mut(id).value.replace(value);
-        self.len += usize::from(old.is_none());
-        old
+    ///
+    /// # Errors
+    /// The numbers do not suffice: `value` comes back.
+    pub(super) fn insert(&mut self, text: &str, value: T) -> Result<Option<T>, T> {
+        let Some(node) = self.place(text).and_then(|id| self.nodes.get_mut(id as usize)) else { return Err(value) };
+        let old = node.value.replace(value);
+        self.len = self.len.saturating_add(usize::from(old.is_none()));
+        Ok(old)
     }
 
-    /// The node of `text`, made if there is none.
-    fn place(&mut self, text: &str) -> u32 {
+    /// The node of `text`, made if there is none. `None`, and nothing is made, if the numbers do not suffice.
+    fn place(&mut self, text: &str) -> Option<u32> {
         let mut id = ROOT;
         for level in text.split('/') {
-            id = match self.child(id, level) {
-                Some(child) => child,
+            let below = match self.child(id, level) {
+                Some(child) => Some(child),
                 None => self.add(id, level),
             };
+            let Some(below) = below else {
+                self.prune(id);
+                return None;
+            };
+            id = below;
         }
-        id
+        Some(id)
     }
 
     /// Takes out what is held for `text`, and every level that nothing else needs.
@@ -157,21 +160,18 @@ impl<T> Levels<T> {
     }
 
     /// Takes out what a node holds, and every level that nothing else needs.
-    pub(super) fn remove_at(&mut self, mut id: u32) -> Option<T> {
-        let value = self.node_mut(id).value.take()?;
-        self.len -= 1;
+    pub(super) fn remove_at(&mut self, id: u32) -> Option<T> {
+        let value = self.node_mut(id)?.value.take()?;
+        debug_assert!(self.len > 0, "what was held was counted");
+        self.len = self.len.saturating_sub(1);
         if self.len == 0 {
             // Gives back what a long life has piled up.
-            self.nodes.truncate(1);
-            self.nodes.shrink_to_fit();
+            self.nodes = vec![Node::new("", NONE)];
             self.by_level = HashTable::new();
-            self.nodes[ROOT as usize] = Node::new("", NONE);
             self.free = NONE;
             return Some(value);
         }
-        while id != ROOT && self.node(id).value.is_none() && self.node(id).first == NONE {
-            id = self.unlink(id);
-        }
+        self.prune(id);
         if self.nodes.len() > PACK_ABOVE && self.by_level.len() < self.nodes.len() / 4 {
             self.pack();
         }
@@ -180,34 +180,35 @@ impl<T> Levels<T> {
 
     /// Gives back what a peak has left: every node moves to the front, behind those above it.
     fn pack(&mut self) {
-        let used = self.by_level.len() + 1;
+        let used = self.by_level.len().saturating_add(1);
         let mut old = std::mem::take(&mut self.nodes);
         // The new number of each node, and the old one of each new.
         let mut moved = vec![NONE; old.len()];
         let mut order = Vec::with_capacity(used);
         order.push(ROOT);
-        moved[ROOT as usize] = ROOT;
-        let mut next = 0;
-        while let Some(id) = order.get(next).copied() {
-            next += 1;
-            let mut child = old[id as usize].first;
-            while child != NONE {
-                moved[child as usize] = order.len() as u32;
+        for number in 0_u32.. {
+            let Some(id) = order.get(number as usize).copied() else { break };
+            if let Some(place) = moved.get_mut(id as usize) {
+                *place = number;
+            }
+            let mut child = old.get(id as usize).map_or(NONE, |node| node.first);
+            while let Some(node) = old.get(child as usize) {
                 order.push(child);
-                child = old[child as usize].next;
+                child = node.next;
             }
         }
-        let number = |id: u32| if id == NONE { NONE } else { moved[id as usize] };
-        self.nodes.reserve_exact(used * 2);
-        for id in &order {
-            let node = std::mem::replace(&mut old[*id as usize], Node::new("", NONE));
+        let number = |id: u32| moved.get(id as usize).copied().unwrap_or(NONE);
+        self.nodes.reserve_exact(used.saturating_mul(2));
+        for node in
+            order.iter().filter_map(|id| Some(std::mem::replace(old.get_mut(*id as usize)?, Node::new("", NONE))))
+        {
             let (parent, first) = (number(node.parent), number(node.first));
             let (next, previous) = (number(node.next), number(node.previous));
             self.nodes.push(Node { parent, first, next, previous, ..node });
         }
         self.free = NONE;
         self.by_level = HashTable::with_capacity(used);
-        for id in 1..self.nodes.len() as u32 {
+        for id in (0..NONE).take(self.nodes.len()).skip(1) {
             self.enter(id);
         }
     }
@@ -215,60 +216,82 @@ impl<T> Levels<T> {
     /// Lets a node be found by its parent and level.
     fn enter(&mut self, id: u32) {
         let (nodes, hasher) = (&self.nodes, &self.hasher);
-        let hash_of = |id: &u32| {
-            let node = &nodes[*id as usize];
-            Self::hash(hasher, node.parent, &node.level)
-        };
+        let hash_of = |id: &u32| nodes.get(*id as usize).map_or(0, |node| Self::hash(hasher, node.parent, &node.level));
         self.by_level.insert_unique(hash_of(&id), id, hash_of);
     }
 
-    fn add(&mut self, parent: u32, level: &str) -> u32 {
-        let node = Node { next: self.node(parent).first, ..Node::new(level, parent) };
-        let next = node.next;
-        let id = match self.free {
-            // A node takes some eighty bytes: memory ends long before the numbers do.
-            NONE => {
+    /// Makes a child; `None` if there is no number for it.
+    fn add(&mut self, parent: u32, level: &str) -> Option<u32> {
+        let next = self.node(parent)?.first;
+        let node = Node { next, ..Node::new(level, parent) };
+        let id = match self.nodes.get_mut(self.free as usize) {
+            Some(place) => std::mem::replace(&mut self.free, std::mem::replace(place, node).next),
+            None => {
+                let id = u32::try_from(self.nodes.len()).ok().filter(|id| *id < self.end)?;
                 self.nodes.push(node);
-                (self.nodes.len() - 1) as u32
-            }
-            id => {
-                self.free = self.node(id).next;
-                *self.node_mut(id) = node;
                 id
             }
         };
-        if next != NONE {
-            self.node_mut(next).previous = id;
+        if let Some(next) = self.node_mut(next) {
+            next.previous = id;
         }
-        let above = self.node_mut(parent);
-        above.first = id;
-        above.plus |= level == "+";
-        above.multi |= level == "#";
+        if let Some(above) = self.node_mut(parent) {
+            above.first = id;
+            above.plus |= level == "+";
+            above.multi |= level == "#";
+        }
         self.enter(id);
-        id
+        Some(id)
     }
 
-    /// Takes a childless node out and says its parent.
-    fn unlink(&mut self, id: u32) -> u32 {
+    /// Takes a node out if nothing needs it, and those above it for which that is then so.
+    fn prune(&mut self, mut id: u32) {
+        while let Some(parent) = self.unlink(id) {
+            id = parent;
+        }
+    }
+
+    /// Takes a node out that holds nothing and has no child, and says its parent.
+    fn unlink(&mut self, id: u32) -> Option<u32> {
         let free = self.free;
+        let place = self.node_mut(id).filter(|node| id != ROOT && node.value.is_none() && node.first == NONE)?;
         let Node { level, parent, next, previous, .. } =
-            std::mem::replace(self.node_mut(id), Node { next: free, ..Node::new("", NONE) });
+            std::mem::replace(place, Node { next: free, ..Node::new("", NONE) });
         self.free = id;
         if let Ok(entry) = self.by_level.find_entry(Self::hash(&self.hasher, parent, &level), |other| *other == id) {
             entry.remove();
         }
-        if next != NONE {
-            self.node_mut(next).previous = previous;
+        if let Some(next) = self.node_mut(next) {
+            next.previous = previous;
         }
-        if previous != NONE {
-            self.node_mut(previous).next = next;
+        if let Some(previous) = self.node_mut(previous) {
+            previous.next = next;
         }
-        let above = self.node_mut(parent);
+        let above = self.node_mut(parent)?;
         if previous == NONE {
             above.first = next;
         }
         above.plus &= *level != *"+";
         above.multi &= *level != *"#";
-        parent
+        Some(parent)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_the_numbers_end_nothing_is_held_or_left_behind_and_there_is_room_again_behind_what_goes() {
+        let mut levels = Levels { end: 4, ..Levels::new(7) };
+        assert_eq!(levels.insert("a/b/c", 1), Ok(None));
+        assert_eq!((levels.insert("a/x", 2), levels.insert("y/z", 3)), (Err(2), Err(3)));
+        assert_eq!(levels.value_or_insert_with("a/b/c/d", || 4), None);
+        assert_eq!((levels.len(), levels.by_level.len(), levels.nodes()), (1, 3, 4));
+        assert_eq!(levels.insert("a/b", 5), Ok(None), "a node that is there needs no number");
+        assert_eq!(levels.remove("a/b/c"), Some(1));
+        assert_eq!(levels.insert("a/x/y", 6), Err(6), "one number for two levels");
+        assert_eq!(levels.insert("a/x", 7), Ok(None));
+        assert_eq!((levels.value("a/b"), levels.value("a/x"), levels.value("a/b/c")), (Some(&5), Some(&7), None));
     }
 }

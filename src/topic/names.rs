@@ -37,7 +37,10 @@ impl<T> NameTree<T> {
     }
 
     /// Holds `value` for this name, and hands out what was held before.
-    pub fn insert(&mut self, name: &str, value: T) -> Option<T> {
+    ///
+    /// # Errors
+    /// There is no room for another name, as the tree has some four billion nodes: `value` comes back.
+    pub fn insert(&mut self, name: &str, value: T) -> Result<Option<T>, T> {
         self.levels.insert(name, value)
     }
 
@@ -57,7 +60,7 @@ impl<T> NameTree<T> {
 
     /// As [`NameTree::for_each_match`], until `found` says `false` or `nodes_max` nodes were looked at.
     pub fn search(&self, filter: &str, nodes_max: usize, mut found: impl FnMut(&T) -> bool) -> usize {
-        let mut looked_at = 0;
+        let mut looked_at: usize = 0;
         let mut wanted: SmallVec<[&str; 16]> = filter.split('/').collect();
         // `#` stands for the level above it and everything below.
         let multi = wanted.last() == Some(&"#");
@@ -66,13 +69,13 @@ impl<T> NameTree<T> {
         }
         // The level below `depth` is not fixed by the filter.
         let open = |depth: usize| wanted.get(depth).map_or(multi, |level| *level == "+");
-        let mut place = Some((ROOT, 0));
+        let mut place = Some((ROOT, 0_usize));
         while let Some((id, depth)) = place {
             if looked_at == nodes_max {
                 break;
             }
-            looked_at += 1;
-            let node = self.levels.node(id);
+            let Some(node) = self.levels.node(id) else { break };
+            looked_at = looked_at.saturating_add(1);
             if depth >= wanted.len() && !node.value.iter().all(&mut found) {
                 break;
             }
@@ -82,7 +85,7 @@ impl<T> NameTree<T> {
                 _ => None,
             };
             place = match below {
-                Some(child) => Some((child, depth + 1)),
+                Some(child) => Some((child, depth.saturating_add(1))),
                 None => self.onwards(id, depth, open),
             };
         }
@@ -91,14 +94,14 @@ impl<T> NameTree<T> {
 
     /// The next node behind the subtree of `id`: a sibling where the filter leaves its level open, else one of a level above.
     fn onwards(&self, mut id: u32, mut depth: usize, open: impl Fn(usize) -> bool) -> Option<(u32, usize)> {
-        while depth > 0 {
-            let node = self.levels.node(id);
-            if open(depth - 1)
+        while let Some(above) = depth.checked_sub(1) {
+            let node = self.levels.node(id)?;
+            if open(above)
                 && let Some(sibling) = self.visible(node.parent, node.next)
             {
                 return Some((sibling, depth));
             }
-            (id, depth) = (node.parent, depth - 1);
+            (id, depth) = (node.parent, above);
         }
         None
     }
@@ -106,8 +109,8 @@ impl<T> NameTree<T> {
     /// `id` or the first of its next siblings that a wildcard may stand for: on the first level none that begins with `$`
     /// [MQTT-4.7.2-1].
     fn visible(&self, parent: u32, mut id: u32) -> Option<u32> {
-        while id != NONE && parent == ROOT && self.levels.node(id).level().starts_with('$') {
-            id = self.levels.node(id).next;
+        while let Some(node) = self.levels.node(id).filter(|node| parent == ROOT && node.level().starts_with('$')) {
+            id = node.next;
         }
         (id != NONE).then_some(id)
     }
@@ -116,9 +119,10 @@ impl<T> NameTree<T> {
     /// comes by everything.
     pub fn sweep(&mut self, steps: usize, dead: impl Fn(&T) -> bool, mut gone: impl FnMut(T)) {
         for _ in 0..steps.min(self.levels.nodes()) {
-            self.hand = if self.hand + 1 < self.levels.nodes() { self.hand + 1 } else { 0 };
+            let next = self.hand.saturating_add(1);
+            self.hand = if next < self.levels.nodes() { next } else { 0 };
             let Ok(id) = u32::try_from(self.hand) else { return };
-            if self.levels.node(id).value.as_ref().is_some_and(&dead) {
+            if self.levels.node(id).and_then(|node| node.value.as_ref()).is_some_and(&dead) {
                 self.levels.remove_at(id).into_iter().for_each(&mut gone);
             }
         }

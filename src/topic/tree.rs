@@ -40,8 +40,9 @@ impl<T> FilterTree<T> {
         self.levels.value_mut(filter)
     }
 
-    /// What is held for this valid filter; `make` makes it if there is nothing.
-    pub fn value_or_insert_with(&mut self, filter: &str, make: impl FnOnce() -> T) -> &mut T {
+    /// What is held for this valid filter; `make` makes it if there is nothing. `None` if the tree has no room for another: it has
+    /// some four billion nodes.
+    pub fn value_or_insert_with(&mut self, filter: &str, make: impl FnOnce() -> T) -> Option<&mut T> {
         self.levels.value_or_insert_with(filter, make)
     }
 
@@ -55,13 +56,13 @@ impl<T> FilterTree<T> {
     ///
     /// `name` is a valid Topic Name, without wildcards [MQTT-4.7.0-1]. Characters are compared as they are [MQTT-4.7.3-4].
     pub fn for_each_match(&self, name: &str, mut found: impl FnMut(&T)) -> usize {
-        let mut looked_at = 0;
+        let mut looked_at: usize = 0;
         // Nodes whose path matches the name up to a byte; behind its end by one when no level is left.
         let mut waiting: SmallVec<[(u32, usize); 16]> = SmallVec::new();
         waiting.push((ROOT, 0));
         while let Some((id, at)) = waiting.pop() {
-            looked_at += 1;
-            let node = self.levels.node(id);
+            let Some(node) = self.levels.node(id) else { continue };
+            looked_at = looked_at.saturating_add(1);
             // A filter that begins with a wildcard does not match names that begin with `$` [MQTT-4.7.2-1].
             let wildcards = id != ROOT || !name.starts_with('$');
             // `#` stands for the level above it and everything below.
@@ -73,7 +74,7 @@ impl<T> FilterTree<T> {
                 continue;
             };
             let end = memchr(b'/', rest.as_bytes()).unwrap_or(rest.len());
-            let behind = at + end + 1;
+            let behind = at.saturating_add(end).saturating_add(1);
             if let Some(child) = rest.get(..end).and_then(|level| self.levels.child(id, level)) {
                 waiting.push((child, behind));
             }
@@ -88,7 +89,7 @@ impl<T> FilterTree<T> {
     }
 
     fn value_below(&self, parent: u32, level: &str) -> Option<&T> {
-        self.levels.node(self.levels.child(parent, level)?).value.as_ref()
+        self.levels.node(self.levels.child(parent, level)?)?.value.as_ref()
     }
 }
 

@@ -87,7 +87,7 @@ fn seats(count: usize) -> Vec<Arc<Seat>> {
 fn subscribe(broker: &Broker, filter: &str, seat: &Arc<Seat>) {
     let filter = TopicFilter::parse(filter, 128).expect("a valid filter");
     let interest = Interest { qos: QoS::AtMostOnce, no_local: false, retain_as_published: false, subscription_id: 0 };
-    assert!(broker.index.subscribe(&filter, seat, interest).new);
+    assert!(broker.index.subscribe(&filter, seat, interest).is_some_and(|added| added.new));
 }
 
 fn topic(n: usize) -> String {

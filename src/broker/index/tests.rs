@@ -29,7 +29,7 @@ fn parse(text: &str) -> TopicFilter<'_> {
 
 impl Index {
     fn add(&self, filter: &str, seat: &Arc<Seat>, subscription_id: u32) -> Added {
-        self.subscribe(&parse(filter), seat, wants(subscription_id))
+        self.subscribe(&parse(filter), seat, wants(subscription_id)).unwrap()
     }
 
     fn take(&self, filter: &str, seat: &Arc<Seat>) -> bool {

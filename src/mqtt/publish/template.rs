@@ -1,7 +1,7 @@
 //! PUBLISH going out: encoded once per layout, copied and patched from then on.
 
 use crate::mqtt::property::{MESSAGE_EXPIRY_INTERVAL, SUBSCRIPTION_IDENTIFIER, TOPIC_ALIAS};
-use crate::mqtt::reader::{VARIABLE_MAX, put_field, put_variable, variable_len};
+use crate::mqtt::reader::{VARIABLE_MAX, put_field, put_variable, total, variable_len};
 use crate::mqtt::{Out, PacketId, ProtocolVersion, QoS};
 
 /// Payloads above so many bytes are shared; copying smaller ones costs less than sharing does.
@@ -59,15 +59,15 @@ struct Lengths {
 impl Lengths {
     fn of(content: &Content<'_>, shape: &Shape<'_>) -> Self {
         let packet_id = if shape.qos == QoS::AtMostOnce { 0 } else { 2 };
-        let bare = 2 + topic_sent(content, shape).len() + packet_id + content.payload.len();
+        let bare = total([2, topic_sent(content, shape).len(), packet_id, content.payload.len()]);
         if !shape.version.is_v5() {
             return Self { properties: 0, remaining: bare };
         }
-        let ids: usize = shape.subscription_ids.iter().map(|id| 1 + variable_len(*id as usize)).sum();
+        let ids = shape.subscription_ids.iter().fold(0, |sum, id| total([sum, 1, variable_len(*id as usize)]));
         let expiry = if shape.expiry_s.is_some() { 5 } else { 0 };
         let alias = if shape.alias.is_some() { 3 } else { 0 };
-        let properties = expiry + alias + ids + content.properties.len();
-        Self { properties, remaining: bare + variable_len(properties) + properties }
+        let properties = total([expiry, alias, ids, content.properties.len()]);
+        Self { properties, remaining: total([bare, variable_len(properties), properties]) }
     }
 }
 
@@ -83,7 +83,7 @@ fn topic_sent<'a>(content: &Content<'a>, shape: &Shape<'_>) -> &'a str {
 pub fn encoded_len(content: &Content<'_>, shape: &Shape<'_>) -> usize {
     match Lengths::of(content, shape).remaining {
         remaining if remaining > VARIABLE_MAX => usize::MAX,
-        remaining => 1 + variable_len(remaining) + remaining,
+        remaining => total([1, variable_len(remaining), remaining]),
     }
 }
 
@@ -117,8 +117,8 @@ fn layout(shape: &Shape<'_>) -> usize {
     let packet_id = usize::from(shape.qos != QoS::AtMostOnce);
     match (shape.version.is_v5(), shape.expiry_s.is_some()) {
         (false, _) => packet_id,
-        (true, false) => 2 + packet_id,
-        (true, true) => 4 + packet_id,
+        (true, false) => 2 | packet_id,
+        (true, true) => 4 | packet_id,
     }
 }
 
@@ -173,7 +173,7 @@ fn patch(frame: &mut [u8], patches: Patches, shape: &Shape<'_>) {
         *first = first_byte(shape);
     }
     let mut write = |at: usize, bytes: &[u8]| {
-        if let Some(place) = frame.get_mut(at..at + bytes.len()) {
+        if let Some(place) = frame.get_mut(at..).and_then(|behind| behind.get_mut(..bytes.len())) {
             place.copy_from_slice(bytes);
         }
     };
@@ -209,11 +209,12 @@ fn encode(content: &Content<'_>, shape: &Shape<'_>, to: &mut Vec<u8>) -> Option<
         return None;
     }
     let start = to.len();
-    to.reserve(5 + lengths.remaining - if is_shared(content) { content.payload.len() } else { 0 });
+    let shared = if is_shared(content) { content.payload.len() } else { 0 };
+    to.reserve(total([5, lengths.remaining]).saturating_sub(shared));
     to.push(first_byte(shape));
     put_variable(lengths.remaining, to);
     put_field(topic_sent(content, shape).as_bytes(), to);
-    let mut patches = Patches { packet_id_at: to.len() - start, expiry_at: 0 };
+    let mut patches = Patches { packet_id_at: to.len().saturating_sub(start), expiry_at: 0 };
     if shape.qos != QoS::AtMostOnce {
         to.extend_from_slice(&shape.packet_id.map_or(0, PacketId::get).to_be_bytes());
     }
@@ -224,7 +225,7 @@ fn encode(content: &Content<'_>, shape: &Shape<'_>, to: &mut Vec<u8>) -> Option<
     put_variable(lengths.properties, to);
     if let Some(expiry_s) = shape.expiry_s {
         to.push(MESSAGE_EXPIRY_INTERVAL);
-        patches.expiry_at = to.len() - start;
+        patches.expiry_at = to.len().saturating_sub(start);
         to.extend_from_slice(&expiry_s.to_be_bytes());
     }
     if let Some(Alias::Teach(alias) | Alias::Known(alias)) = shape.alias {

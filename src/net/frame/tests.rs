@@ -4,8 +4,9 @@ use super::*;
 
 /// A frame as a client sends it: the first byte as given, the length in its shortest form.
 pub(in crate::net) fn client_frame(first: u8, payload: &[u8], mask: [u8; 4]) -> Vec<u8> {
-    let (header, size) = binary_header(payload.len());
-    let mut frame = header[..size].to_vec();
+    let mut header = Out::default();
+    put_binary_header(payload.len(), &mut header);
+    let mut frame = header.plain().to_vec();
     frame[0] = first;
     frame[1] |= MASKED;
     frame.extend_from_slice(&mask);
@@ -77,7 +78,7 @@ fn unmasked_and_reserved_are_violations() {
 fn control_frames_are_short_and_whole() {
     assert_eq!(violation(&client_frame(PING, b"", [0; 4])), Violation::Control);
     assert_eq!(violation(&client_frame(FIN | PONG, &[0; 126], [0; 4])), Violation::Control);
-    let longest = vec![7; CONTROL_MAX];
+    let longest = vec![7; usize::from(CONTROL_MAX)];
     let (_, controls, result) = unframe(&[&client_frame(FIN | PING, &longest, [5; 4])]);
     assert_eq!((controls, result), (vec![Control::Ping(longest)], Ok(())));
 }
@@ -152,7 +153,7 @@ proptest! {
         let (mut bytes, mut expected, mut open) = (Vec::new(), Vec::new(), false);
         for (kind, payload, mask) in &frames {
             if *kind == 3 {
-                bytes.extend(client_frame(FIN | PING, &payload[..payload.len().min(CONTROL_MAX)], *mask));
+                bytes.extend(client_frame(FIN | PING, &payload[..payload.len().min(usize::from(CONTROL_MAX))], *mask));
                 continue;
             }
             let fin = if *kind == 2 { 0 } else { FIN };

@@ -80,6 +80,7 @@ impl TlsConfig {
     ///
     /// # Errors
     /// The first thing found wrong, with its file.
+    #[expect(clippy::expect_used, reason = "what the build decides, not a peer")]
     pub fn load(options: &TlsOptions, protocols: &[&[u8]]) -> Result<Self, TlsError> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let chain: Vec<CertificateDer<'static>> = read_all(&options.certificate, "certificate")?;

@@ -7,12 +7,13 @@
 
 use std::collections::VecDeque;
 
+use super::layout;
 use crate::identity::Ticket;
 
 /// The age at which messages go is kept to this part of it: one that is too old waits so much longer at most.
 const STEPS: u64 = 64;
-/// Marks kept. A mark stands for every ticket before it, so one that is left out makes messages younger, never older.
-const MARKS: usize = 2 * STEPS as usize;
+/// Marks kept, twice as many as there are steps. A mark stands for every ticket before it, so one that is left out makes messages younger, never older.
+const MARKS: usize = 128;
 const BYTES: usize = 16;
 
 /// Up to this ticket everything was appended before this time.
@@ -32,9 +33,8 @@ impl Ages {
     /// Reads what [`Ages::body`] wrote; `None` if it is not that.
     pub(super) fn read(body: &[u8]) -> Option<Self> {
         let mark = |bytes: &[u8]| {
-            let (wall_ms, last) = bytes.split_at_checked(8)?;
-            let last = Ticket(u64::from_be_bytes(last.try_into().ok()?));
-            Some(Mark { wall_ms: u64::from_be_bytes(wall_ms.try_into().ok()?), last })
+            let (wall_ms, last) = bytes.split_first_chunk()?;
+            Some(Mark { wall_ms: u64::from_be_bytes(*wall_ms), last: layout::ticket(last)? })
         };
         Some(Self { marks: body.chunks(BYTES).map(mark).collect::<Option<_>>()? })
     }
@@ -53,7 +53,7 @@ impl Ages {
         let step = (max_ms / STEPS).max(1);
         let is_due = self.marks.back().is_none_or(|newest| {
             // A clock that was set back must not stop it.
-            newest.last < last && (wall_ms < newest.wall_ms || wall_ms - newest.wall_ms >= step)
+            newest.last < last && wall_ms.checked_sub(newest.wall_ms).is_none_or(|passed| passed >= step)
         });
         if is_due {
             while self.marks.len() >= MARKS || self.marks.get(1).is_some_and(|next| next.is_over(wall_ms, max_ms)) {

@@ -38,6 +38,7 @@ pub(super) struct Families<'a> {
 }
 
 impl<'a> Families<'a> {
+    #[expect(clippy::expect_used, reason = "what opening the database decided, not what lies in it")]
     pub(super) fn of(db: &'a DB) -> Self {
         let family = |name| db.cf_handle(name).expect("every column family was opened with the database");
         Self {
@@ -121,7 +122,7 @@ impl<'a> Builder<'a> {
         if self.is_refused(&records) {
             self.refused.push(ticket);
             // Its publisher has its answer already, so it is counted as what it is: dropped.
-            self.lost.queue_full += u64::from(level == Level::Memory);
+            self.lost.queue_full = self.lost.queue_full.saturating_add(u64::from(level == Level::Memory));
             return;
         }
         let before = self.releases;
@@ -241,8 +242,8 @@ impl<'a> Builder<'a> {
             let Some(oldest) = self.oldest(session) else { return };
             self.remove(session, oldest);
             self.ram.drop_oldest(session, oldest);
-            self.ram.found_head(session, Ticket(oldest.0 + 1));
-            self.lost.queue_full += 1;
+            self.ram.found_head(session, oldest.following());
+            self.lost.queue_full = self.lost.queue_full.saturating_add(1);
         }
     }
 
@@ -275,10 +276,11 @@ impl<'a> Builder<'a> {
         // It may have gone since it was read.
         if super::intact(self.db.get_pinned_cf(self.families.queue, key)).is_some() {
             self.take_out(session, ticket);
-            match why {
-                Why::Expired => self.lost.expired += 1,
-                Why::TooOld => self.lost.too_old += 1,
-            }
+            let lost = match why {
+                Why::Expired => &mut self.lost.expired,
+                Why::TooOld => &mut self.lost.too_old,
+            };
+            *lost = lost.saturating_add(1);
         }
         true
     }
@@ -305,7 +307,8 @@ impl<'a> Builder<'a> {
         if !self.ram.knows(session) {
             return;
         }
-        self.lost.session_ended += u64::from(self.ram.tally(session).messages);
+        let waiting = u64::from(self.ram.tally(session).messages);
+        self.lost.session_ended = self.lost.session_ended.saturating_add(waiting);
         self.ram.end(session);
         self.ram.forget_dropped(session);
         self.delete_row(&layout::row_key(session, Row::Session, &[]));
@@ -337,7 +340,7 @@ impl<'a> Builder<'a> {
     }
 
     fn put_exchange(&mut self, session: SessionId, ticket: Ticket, open: Open) {
-        self.ram.order += 1;
+        self.ram.order = self.ram.order.saturating_add(1);
         let state = if open.released { OutState::Released } else { OutState::Published };
         let exchange = record::Exchange { order: self.ram.order, packet_id: open.packet_id, state };
         self.put_row(&layout::exchange_key(session, ticket), &record::exchange_body(exchange));

@@ -72,9 +72,13 @@ pub(super) fn queue_key(session: SessionId, ticket: Ticket) -> [u8; 16] {
 
 /// Session and ticket of a key in `queue`.
 pub(super) fn parse_queue_key(key: &[u8]) -> Option<(SessionId, Ticket)> {
-    let (session, ticket) = key.split_at_checked(8)?;
-    let session = u64::from_be_bytes(session.try_into().ok()?);
-    Some((SessionId(session), Ticket(u64::from_be_bytes(ticket.try_into().ok()?))))
+    let (session, rest) = key.split_first_chunk()?;
+    Some((SessionId::written(*session)?, ticket(rest)?))
+}
+
+/// A ticket that is all there is, as in a key in `body`.
+pub(super) fn ticket(bytes: &[u8]) -> Option<Ticket> {
+    Ticket::written(bytes.try_into().ok()?)
 }
 
 pub(super) fn body_key(ticket: Ticket) -> [u8; 8] {
@@ -82,7 +86,7 @@ pub(super) fn body_key(ticket: Ticket) -> [u8; 8] {
 }
 
 pub(super) fn row_key(session: SessionId, row: Row, rest: &[u8]) -> Vec<u8> {
-    let mut key = Vec::with_capacity(9 + rest.len());
+    let mut key = Vec::with_capacity(rest.len().saturating_add(9));
     key.extend_from_slice(&session.0.to_be_bytes());
     key.push(row as u8);
     key.extend_from_slice(rest);
@@ -99,14 +103,14 @@ pub(super) fn received_key(session: SessionId, id: PacketId) -> Vec<u8> {
 
 /// Session, kind and rest of a key in `session`.
 pub(super) fn parse_row_key(key: &[u8]) -> Option<(SessionId, Row, &[u8])> {
-    let (session, rest) = key.split_at_checked(8)?;
+    let (session, rest) = key.split_first_chunk()?;
     let (row, rest) = rest.split_first()?;
-    Some((SessionId(u64::from_be_bytes(session.try_into().ok()?)), Row::of(*row)?, rest))
+    Some((SessionId::written(*session)?, Row::of(*row)?, rest))
 }
 
 /// First key behind everything of a session, in `queue` and `session`.
 pub(super) fn end_of(session: SessionId) -> [u8; 8] {
-    session.0.saturating_add(1).to_be_bytes()
+    session.following().0.to_be_bytes()
 }
 
 const MIB: usize = 1024 * 1024;
@@ -125,7 +129,7 @@ pub(super) fn options() -> Options {
     // A log goes as soon as its rows are in tables: an archive would hold everything that was written in its time.
     options.set_wal_ttl_seconds(0);
     options.set_max_background_jobs(2);
-    options.set_max_total_wal_size(64 * MIB as u64);
+    options.set_max_total_wal_size((64 * MIB) as u64);
     options.set_db_write_buffer_size(64 * MIB);
     options.set_bytes_per_sync(MIB as u64);
     options.set_wal_bytes_per_sync(MIB as u64);

@@ -35,7 +35,8 @@ pub(super) struct LiveMark {
     file: File,
     id: StoreId,
     boot: u64,
-    turn: usize,
+    /// Where the next note goes, and where the one after that.
+    places: [u64; 2],
 }
 
 /// Opens and locks the file of a folder.
@@ -54,7 +55,7 @@ pub(super) fn lock(folder: &Path, make: bool) -> io::Result<File> {
 
 impl LiveMark {
     pub(super) fn new(file: File, id: StoreId) -> Self {
-        Self { file, id, boot: boot(), turn: 0 }
+        Self { file, id, boot: boot(), places: PLACES }
     }
 
     /// What must be there at least, as far as this file knows: after a kill everything that was written, after a power cut
@@ -63,10 +64,10 @@ impl LiveMark {
     /// # Errors
     /// No place can be read (`InvalidData`), or the system says so.
     pub(super) fn floor(&mut self) -> io::Result<u64> {
-        let mut newest: Option<(usize, Commit, u64)> = None;
-        for (place, offset) in PLACES.into_iter().enumerate() {
+        let mut newest: Option<(u64, Commit, u64)> = None;
+        for place in PLACES {
             let mut bytes = [0; LENGTH];
-            if self.file.read_exact_at(&mut bytes, offset).is_err() {
+            if self.file.read_exact_at(&mut bytes, place).is_err() {
                 continue;
             }
             let Some((commit, boot)) = self.decode(&bytes) else { continue };
@@ -75,13 +76,14 @@ impl LiveMark {
             }
         }
         let (place, commit, boot) = newest.ok_or(io::ErrorKind::InvalidData)?;
-        self.turn = place + 1;
+        let [first, second] = PLACES;
+        self.places = if place == first { [second, first] } else { [first, second] };
         Ok(if boot == self.boot { commit.sequence } else { commit.synced })
     }
 
     pub(super) fn note(&mut self, commit: Commit) -> io::Result<()> {
-        let place = PLACES[self.turn % PLACES.len()];
-        self.turn += 1;
+        let [place, next] = self.places;
+        self.places = [next, place];
         self.file.write_all_at(&self.encode(commit), place)
     }
 
@@ -103,7 +105,7 @@ impl LiveMark {
     }
 
     fn decode(&self, bytes: &[u8; LENGTH]) -> Option<(Commit, u64)> {
-        let number = |at: usize| Some(u64::from_be_bytes(bytes.get(at..at + 8)?.try_into().ok()?));
+        let number = |at: usize| bytes.get(at..)?.first_chunk().copied().map(u64::from_be_bytes);
         let commit = Commit { sequence: number(0)?, synced: number(8)? };
         (bytes[28..] == self.checksum(&bytes[..28]).to_be_bytes()).then_some((commit, number(16)?))
     }

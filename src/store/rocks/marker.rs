@@ -115,9 +115,9 @@ impl Contents {
             Some(2) => State::Clean,
             _ => return Err(MarkerError::Damaged),
         };
-        let number = |index: usize| array(body, 29 + 8 * index).map(u64::from_be_bytes);
-        let newest = Newest { log: number(0)?, manifest: number(1)?, manifest_bytes: number(2)? };
-        Ok(Self { format, id: array(body, 12)?, state, newest, sequence: number(3)? })
+        let number = |at: usize| array(body, at).map(u64::from_be_bytes);
+        let newest = Newest { log: number(29)?, manifest: number(37)?, manifest_bytes: number(45)? };
+        Ok(Self { format, id: array(body, 12)?, state, newest, sequence: number(53)? })
     }
 
     /// Reads the marker file of a folder; `None` if there is none.
@@ -147,7 +147,7 @@ impl Contents {
 }
 
 fn array<const N: usize>(bytes: &[u8], at: usize) -> Result<[u8; N], MarkerError> {
-    bytes.get(at..at + N).and_then(|part| part.try_into().ok()).ok_or(MarkerError::Damaged)
+    bytes.get(at..).and_then(|part| part.first_chunk()).copied().ok_or(MarkerError::Damaged)
 }
 
 /// Makes names in a folder durable.

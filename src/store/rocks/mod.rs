@@ -15,6 +15,12 @@
 //!
 //! Start with `writer.rs`, then `batch.rs` and `recover.rs`.
 
+// Input decides nothing here by a panic or a lost bit. Bytes, rows and messages are added saturating: no disk has room for so many
+// that their sum comes near the end of the numbers.
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable))]
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::string_slice))]
+#![cfg_attr(not(test), deny(clippy::cast_possible_truncation, clippy::arithmetic_side_effects))]
+
 mod age;
 mod batch;
 pub mod fail_point;
@@ -61,6 +67,10 @@ use writer::Writer;
 /// The exit code of a process that lost a thread of its store (EX_SOFTWARE of sysexits.h).
 const EXIT_SOFTWARE: i32 = 70;
 
+fn ms_since(began: Instant) -> u64 {
+    u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
 /// What moment it is, by the clock of the process.
 pub type Clock = Arc<dyn Fn() -> Moment + Send + Sync>;
 
@@ -83,7 +93,7 @@ impl Settings {
     /// No bound on age, and a clock that begins now.
     pub fn new(level: Level, bounds: Bounds, epoch: Epoch) -> Self {
         let began = Instant::now();
-        let clock: Clock = Arc::new(move || Moment::from_ms(began.elapsed().as_millis() as u64));
+        let clock: Clock = Arc::new(move || Moment::from_ms(ms_since(began)));
         Self { level, bounds, age_max_s: None, epoch, clock }
     }
 }
@@ -157,7 +167,7 @@ impl Rocks {
             sessions = found.ram.sessions(),
             messages = found.messages,
             retained = found.recovered.retained.len(),
-            ms = began.elapsed().as_millis() as u64,
+            ms = ms_since(began),
             "the store is open"
         );
         let (recovered, ended) = (std::mem::take(&mut found.recovered), std::mem::take(&mut found.ended));

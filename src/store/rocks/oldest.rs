@@ -61,7 +61,7 @@ pub(super) fn read(
         let (key, value) = row?;
         let Some((_, ticket)) = layout::parse_queue_key(&key).filter(|(_, ticket)| may_go(*ticket)) else { continue };
         tickets.push_back(ticket);
-        bytes += value.len();
+        bytes = value.len().saturating_add(bytes);
         if tickets.len() >= READ || bytes > READ_BYTES {
             break;
         }

@@ -260,12 +260,9 @@ pub(super) fn read_only(folder: &Path) -> Result<DB, OpenError> {
 
 fn reached(db: &DB, floor: u64, folder: &Path) -> Result<(), OpenError> {
     let sequence = db.latest_sequence_number();
-    if sequence >= floor {
-        return Ok(());
-    }
+    let Some(missing) = floor.checked_sub(sequence).filter(|missing| *missing > 0) else { return Ok(()) };
     let log = Newest::of(folder).map(|newest| newest.log).unwrap_or_default();
     let file = if log == 0 { folder.to_owned() } else { log_file(folder, log) };
-    let missing = floor - sequence;
     let why = format!(
         "ends too early: {missing} changes that were committed are not in the store (at {sequence}, not {floor})"
     );

@@ -154,8 +154,8 @@ impl Ram {
         if tally.messages == 0 {
             tally.head = ticket;
         }
-        tally.messages += 1;
-        tally.bytes += bytes as u64;
+        tally.messages = tally.messages.saturating_add(1);
+        tally.bytes = tally.bytes.saturating_add(bytes as u64);
         self.put_tally(session, tally);
     }
 
@@ -166,11 +166,9 @@ impl Ram {
             return;
         }
         let tally = self.tally(session);
-        let left = match tally.messages {
-            0 | 1 => Tally::default(),
-            messages => {
-                Tally { messages: messages - 1, bytes: tally.bytes - tally.bytes / u64::from(messages), ..tally }
-            }
+        let left = match (tally.messages.saturating_sub(1), tally.bytes.checked_div(u64::from(tally.messages))) {
+            (0, _) | (_, None) => Tally::default(),
+            (messages, Some(each)) => Tally { messages, bytes: tally.bytes.saturating_sub(each), ..tally },
         };
         self.put_tally(session, left);
     }
@@ -215,11 +213,10 @@ impl Ram {
     /// A queue no longer refers to a body: `Some(true)` if it was the last one, `None` if there is no such body.
     pub(super) fn release_body(&mut self, ticket: Ticket) -> Option<bool> {
         let was = *self.bodies.get(&ticket)?;
-        if was > 1 {
-            self.bodies.insert(ticket, was - 1);
-        } else {
-            self.bodies.remove(&ticket);
-        }
+        match was.saturating_sub(1) {
+            0 => self.bodies.remove(&ticket),
+            left => self.bodies.insert(ticket, left),
+        };
         self.journal.push(Undo::Body(ticket, Some(was)));
         Some(was <= 1)
     }
@@ -235,7 +232,7 @@ impl Ram {
         self.journal.shrink_to(SHRINK_ABOVE);
         let sparse = |places: usize, used: usize| places > SHRINK_ABOVE && used < places / 8;
         if sparse(self.dropped.capacity(), self.dropped.len()) {
-            self.dropped.shrink_to(self.dropped.len() * 2);
+            self.dropped.shrink_to(self.dropped.len().saturating_mul(2));
         }
         shrink(&mut self.sessions);
         shrink(&mut self.exchanges);
@@ -260,7 +257,7 @@ impl Ram {
 /// Gives back what a peak has left.
 fn shrink<K: std::hash::Hash + Eq, V>(map: &mut Map<K, V>) {
     if map.capacity() > SHRINK_ABOVE && map.len() < map.capacity() / 8 {
-        map.shrink_to(map.len() * 2);
+        map.shrink_to(map.len().saturating_mul(2));
     }
 }
 

@@ -79,7 +79,7 @@ impl View<'_> {
 
     fn exchange(&self, key: &[u8], rest: &[u8], value: &[u8]) -> Option<Stored> {
         let exchange = readable(record::unseal(key, value).and_then(record::exchange), key);
-        let ticket = Ticket(u64::from_be_bytes(rest.try_into().ok()?));
+        let ticket = layout::ticket(rest)?;
         Some(Stored { ticket, exchange })
     }
 
@@ -130,7 +130,7 @@ impl View<'_> {
             return Page { messages: Vec::new(), complete_up_to: Some(mark) };
         }
         let under_way = self.under_way(session);
-        let from = Ticket(after.0 + 1).max(tally.head);
+        let from = after.following().max(tally.head);
         let (mut messages, mut bytes, mut head) = (Vec::new(), 0, None);
         for (key, value) in rows(self.db, self.families.queue, &layout::queue_key(session, from), session) {
             let Some((_, ticket)) = layout::parse_queue_key(&key).filter(|(_, ticket)| *ticket <= mark) else { break };
@@ -143,7 +143,7 @@ impl View<'_> {
                 return Page { messages, complete_up_to: None };
             }
             let Some(queued) = self.queued(ticket, &key, &value) else { continue };
-            bytes += queued.message.bytes();
+            bytes = queued.message.bytes().saturating_add(bytes);
             messages.push(queued);
         }
         self.found_head(session, after, head);

@@ -95,7 +95,7 @@ fn scan_queues(db: &DB, families: &Families<'_>, epoch: Epoch, found: &mut Found
     let mut bodies: HashMap<Ticket, Body, RandomState> = HashMap::default();
     each(db, families.body, layout::BODY, |key, value| {
         let message = record::message(record::unseal(key, value)?, epoch)?;
-        let ticket = Ticket(u64::from_be_bytes(key.try_into().map_err(|_| Unreadable::Body)?));
+        let ticket = layout::ticket(key).ok_or(Unreadable::Body)?;
         bodies.insert(ticket, Body { bytes: message.bytes(), expires: message.expires, refers: 0 });
         Ok(())
     })?;
@@ -106,7 +106,7 @@ fn scan_queues(db: &DB, families: &Families<'_>, epoch: Epoch, found: &mut Found
         let (bytes, expires) = match (&entry.message, bodies.get_mut(&ticket)) {
             (Some(message), _) => (message.bytes(), message.expires),
             (None, Some(body)) => {
-                body.refers += 1;
+                body.refers = body.refers.saturating_add(1);
                 (body.bytes, body.expires)
             }
             (None, None) => {
@@ -118,7 +118,7 @@ fn scan_queues(db: &DB, families: &Families<'_>, epoch: Epoch, found: &mut Found
         if found.ram.knows(session) {
             found.ram.add(session, ticket, bytes);
             found.ram.keep();
-            found.messages += 1;
+            found.messages = found.messages.saturating_add(1);
             found.soonest = expires.map_or(found.soonest, |expires| found.soonest.min(expires));
         }
         Ok(())
@@ -172,7 +172,7 @@ impl Rows {
             }
             Row::Received => {}
             Row::Exchange => {
-                let ticket = Ticket(u64::from_be_bytes(rest.try_into().map_err(|_| Unreadable::Body)?));
+                let ticket = layout::ticket(rest).ok_or(Unreadable::Body)?;
                 self.exchanges.push((ticket, record::exchange(body)?));
             }
             Row::Will => self.will = Some(record::will(body)?),
@@ -216,13 +216,13 @@ pub(super) fn each(
     options.fill_cache(false);
     options.set_total_order_seek(true);
     options.set_readahead_size(4 * 1024 * 1024);
-    let mut count = 0;
+    let mut count: u64 = 0;
     for row in db.iterator_cf_opt(family, options, IteratorMode::Start) {
         // An iterator that meets damage ends early: asking it is what tells this from the end.
         let (key, value) = row.map_err(|source| ScanError::Database { family: name, source })?;
         take(&key, &value).map_err(|source| ScanError::Record { family: name, key: shown(&key), source })?;
-        count += 1;
-        if count % PROGRESS == 0 {
+        count = count.saturating_add(1);
+        if count.is_multiple_of(PROGRESS) {
             tracing::info!(family = name, rows = count, "reading the store");
         }
     }
@@ -242,4 +242,57 @@ fn remove_bodies(db: &DB, family: &ColumnFamily, orphans: &[Ticket]) -> Result<(
     }
     let failed = |source| ScanError::Database { family: layout::BODY, source };
     if orphans.is_empty() { Ok(()) } else { db.write(batch).map_err(failed) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::open::open;
+    use super::*;
+    use crate::clock::Now;
+    use crate::identity::Origin;
+    use crate::message::{Message, Parts};
+    use crate::mqtt::{PacketId, QoS};
+    use crate::store::Recipient;
+
+    /// What a start says of one row that is whole.
+    fn start(family: &'static str, key: &[u8], body: &[u8]) -> Result<Ticket, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let opened = open(folder.path()).unwrap();
+        opened.db.put_cf(opened.db.cf_handle(family).unwrap(), key, record::seal(key, body)).unwrap();
+        match scan(&opened.db, Epoch { wall_at_start_ms: 0 }) {
+            Ok(found) => Ok(found.last),
+            Err(ScanError::Record { source, .. }) => Err(source.to_string()),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    #[test]
+    fn a_number_behind_which_there_would_be_none_is_refused_and_not_counted_on_from() {
+        let parts = Parts {
+            topic: "t",
+            properties: &[],
+            payload: b"x",
+            qos: QoS::AtLeastOnce,
+            retain: false,
+            expiry_s: None,
+            origin: Origin(1),
+        };
+        let message = Message::new(parts, Now::default());
+        let to =
+            Recipient { session: SessionId(1), qos: QoS::AtLeastOnce, retain: false, subscription_ids: Vec::new() };
+        let waiting = record::queue_body(&to, Some(&message), Epoch { wall_at_start_ms: 0 });
+        let queued =
+            |session, ticket| start(layout::QUEUE, &layout::queue_key(SessionId(session), Ticket(ticket)), &waiting);
+        let no = || Err(Unreadable::Body.to_string());
+        assert_eq!((queued(1, 7), queued(1, (1 << 63) - 1)), (Ok(Ticket(7)), Ok(Ticket((1 << 63) - 1))));
+        assert_eq!((queued(1, u64::MAX), queued(1, 1 << 63), queued(u64::MAX, 7)), (no(), no(), no()));
+        let mark = |last: u64| start(layout::META, layout::AGES, &[[0; 8], last.to_be_bytes()].concat());
+        assert_eq!((mark(9), mark(u64::MAX)), (Ok(Ticket(9)), no()));
+        let exchange = |ticket| {
+            let key = layout::exchange_key(SessionId(1), Ticket(ticket));
+            let (packet_id, state) = (PacketId::new(1).unwrap(), OutState::Published);
+            start(layout::SESSION, &key, &record::exchange_body(record::Exchange { order: 1, packet_id, state }))
+        };
+        assert_eq!((exchange(3).is_ok(), exchange(u64::MAX)), (true, no()));
+    }
 }

@@ -52,7 +52,7 @@ impl Append {
 
     /// What it weighs while nobody waits for it.
     pub(super) fn unwaited_bytes(&self) -> usize {
-        if self.level > Level::Memory { 0 } else { APPEND_BYTES + self.bytes() }
+        if self.level > Level::Memory { 0 } else { self.bytes().saturating_add(APPEND_BYTES) }
     }
 
     /// Messages for sessions that are lost if it cannot be written, because their publisher has its answer already.
@@ -173,8 +173,8 @@ impl Shared {
             self.behind.fetch_add(append.unwaited_bytes(), Ordering::Relaxed);
         }
         let mut inbox = self.inbox.lock();
-        inbox.last += 1;
-        let ticket = Ticket(inbox.last);
+        let ticket = Ticket(inbox.last).following();
+        inbox.last = ticket.0;
         append.ticket = ticket;
         inbox.work.push(Work::Append(append));
         drop(inbox);

@@ -141,7 +141,7 @@ impl Pass {
                 return (gone, ControlFlow::Continue(()));
             }
             let Some((session, ticket)) = layout::parse_queue_key(&row) else { continue };
-            key = Some(layout::queue_key(session, Ticket(ticket.0 + 1)));
+            key = Some(layout::queue_key(session, ticket.following()));
             gone.extend(self.look(db, &families, (session, ticket), &value));
         }
         (gone, ControlFlow::Break(()))

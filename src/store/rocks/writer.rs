@@ -29,6 +29,8 @@ const WINDOW: usize = 1024;
 const WINDOW_BYTES: usize = 1024 * 1024;
 /// What nobody waits for is synced after this long at the latest.
 const SYNC_EVERY: Duration = Duration::from_millis(100);
+/// So long after the last one, a sync is not held up any more.
+const SYNC_DUE: Duration = Duration::from_millis(50);
 /// The marker is looked after, and a store that failed is opened again, this often.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -96,7 +98,7 @@ impl Writer {
             && let Some(patience) = self.patience()
         {
             self.shared.bell.wait_for(&mut inbox, patience);
-            let is_due = self.unsynced && self.synced_at.elapsed() >= SYNC_EVERY / 2;
+            let is_due = self.unsynced && self.synced_at.elapsed() >= SYNC_DUE;
             if !inbox.work.is_empty() && !inbox.stop && !is_due {
                 // Whoever rang is in the middle of its turn. Where it shares a processor with this thread, it goes on first: a
                 // whole turn is synced at once, instead of its first message alone and the rest after it.
@@ -319,7 +321,7 @@ impl Window {
         while window.appends.len() < WINDOW && bytes < WINDOW_BYTES {
             match work.next() {
                 Some(Work::Append(append)) => {
-                    bytes += append.bytes();
+                    bytes = append.bytes().saturating_add(bytes);
                     window.appends.push(append);
                 }
                 Some(Work::Read(read)) => window.reads.push(read),

@@ -9,7 +9,7 @@ use crate::topic::testing::{on_a_small_stack, text};
 fn tree(names: &[&str]) -> NameTree<String> {
     let mut tree = NameTree::new(7);
     for name in names {
-        tree.insert(name, (*name).to_owned());
+        tree.insert(name, (*name).to_owned()).unwrap();
     }
     tree
 }
@@ -55,7 +55,7 @@ fn mqtt_4_7_2_1_leading_wildcards_find_no_dollar_topics() {
 fn sweeping_comes_by_everything_and_takes_what_is_dead() {
     let mut tree = NameTree::new(1);
     for n in 0..1000 {
-        tree.insert(&format!("a/{n}"), n);
+        tree.insert(&format!("a/{n}"), n).unwrap();
     }
     let (mut gone, mut rounds) = (Vec::new(), 0);
     while tree.len() > 500 && rounds < 1000 {
@@ -74,7 +74,7 @@ fn after_a_peak_everything_is_found_where_it_was_and_little_is_kept() {
     let name = |n: usize| format!("{}/{}/{n}", n % 7, n % 100);
     let mut tree = NameTree::new(7);
     for n in 0..20_000 {
-        tree.insert(&name(n), n);
+        tree.insert(&name(n), n).unwrap();
     }
     let peak = tree.levels.nodes();
     for n in (0..20_000).filter(|n| n % 50 != 3) {
@@ -90,7 +90,7 @@ fn after_a_peak_everything_is_found_where_it_was_and_little_is_kept() {
     assert_eq!(found(&tree, "#"), (3..20_000).step_by(50).collect::<Vec<_>>());
     assert_eq!(found(&tree, "+/53/+"), (53..20_000).step_by(100).collect::<Vec<_>>());
     assert_eq!(found(&tree, &name(103)), [103]);
-    tree.insert(&name(1), 1);
+    tree.insert(&name(1), 1).unwrap();
     assert_eq!(found(&tree, "1/1/#"), [1]);
     tree.sweep(usize::MAX, |_| true, drop);
     assert!(tree.is_empty() && tree.levels.nodes() == 1);
@@ -102,7 +102,7 @@ fn deep_names_and_filters_cost_no_stack() {
         let deep = ["/".repeat(65_535), "a/".repeat(32_767)];
         let mut tree = NameTree::new(7);
         for (n, name) in deep.iter().enumerate() {
-            assert_eq!(tree.insert(name, n), None);
+            assert_eq!(tree.insert(name, n), Ok(None));
         }
         let found = |tree: &NameTree<usize>, filter: &str| {
             let mut found = Vec::new();
@@ -125,7 +125,7 @@ fn a_search_looks_at_no_more_than_there_is() {
     let mut tree = NameTree::new(1);
     for bits in 0..1u32 << 12 {
         let levels: Vec<&str> = (0..12).map(|level| if bits >> level & 1 == 1 { "b" } else { "a" }).collect();
-        tree.insert(&levels.join("/"), bits);
+        tree.insert(&levels.join("/"), bits).unwrap();
     }
     let (nodes, mut count) = (tree.levels.nodes(), 0);
     assert_eq!(nodes, (2 << 12) - 1);
@@ -148,7 +148,7 @@ proptest! {
         let (mut tree, mut list) = (NameTree::new(3), BTreeMap::new());
         for (n, (name, keep)) in names.iter().enumerate() {
             if *keep || n % 3 == 0 {
-                prop_assert_eq!(tree.insert(name, n), list.insert(name.clone(), n));
+                prop_assert_eq!(tree.insert(name, n), Ok(list.insert(name.clone(), n)));
             } else {
                 let victim = &names[n / 2].0;
                 prop_assert_eq!(tree.remove(victim), list.remove(victim));

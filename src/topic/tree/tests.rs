@@ -118,7 +118,7 @@ proptest! {
         for (n, (filter, keep)) in filters.iter().enumerate() {
             if *keep || n % 3 == 0 {
                 prop_assert_eq!(tree.value(filter), list.get(filter));
-                *tree.value_or_insert_with(filter, || n) = n;
+                *tree.value_or_insert_with(filter, || n).unwrap() = n;
                 list.insert(filter.clone(), n);
             } else {
                 let victim = &filters[n / 2].0;

@@ -35,11 +35,13 @@ pub fn run(bytes: &[u8]) {
                 if let Some(filter) = filter {
                     let last = model.last;
                     let expected = *model.filters.entry(filter.to_owned()).or_insert(last);
-                    assert_eq!(*filters.value_or_insert_with(filter, || last), expected);
+                    assert_eq!(filters.value_or_insert_with(filter, || last).copied(), Some(expected));
                 }
             }
             2 => assert_eq!(filters.remove(&text), model.filters.remove(&text)),
-            3 if is_name => assert_eq!(names.insert(&text, model.last), model.names.insert(text.clone(), model.last)),
+            3 if is_name => {
+                assert_eq!(names.insert(&text, model.last), Ok(model.names.insert(text.clone(), model.last)));
+            }
             4 => assert_eq!(names.remove(&text), model.names.remove(&text)),
             5 => sweep(&mut names, &mut model, text.len()),
             _ => {}

@@ -188,7 +188,7 @@ impl Salvaged {
             match wholeness(family, key, value, rows) {
                 Whole::Yes => {
                     batch.put_cf(target, key, value);
-                    self.rows += 1;
+                    self.rows = self.rows.saturating_add(1);
                 }
                 Whole::No(why) => alone.push((recover::shown(key), why)),
                 Whole::Over => {}

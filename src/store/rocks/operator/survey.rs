@@ -81,12 +81,16 @@ pub fn survey(folder: &Path) -> Result<Survey, OpenError> {
     Ok(survey)
 }
 
+fn add(sum: &mut u64, more: usize) {
+    *sum = sum.saturating_add(more as u64);
+}
+
 fn size(folder: &Path) -> std::io::Result<u64> {
     let mut bytes = 0;
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let metadata = entry.metadata()?;
-        bytes += if metadata.is_dir() { size(&entry.path())? } else { metadata.len() };
+        bytes = if metadata.is_dir() { size(&entry.path())? } else { metadata.len() }.saturating_add(bytes);
     }
     Ok(bytes)
 }
@@ -186,22 +190,22 @@ impl Rows {
                 let (session, ticket) = layout::parse_queue_key(key).ok_or(Unreadable::Body)?;
                 let entry = record::queue_entry(body, epoch)?;
                 let queue = self.queues.entry(session).or_default();
-                queue.messages += 1;
+                queue.messages = queue.messages.saturating_add(1);
                 match entry.message {
-                    Some(message) => self.stats.message_bytes += message.bytes() as u64,
+                    Some(message) => add(&mut self.stats.message_bytes, message.bytes()),
                     None => queue.elsewhere.push(ticket),
                 }
             }
             BODY => {
-                let ticket = Ticket(u64::from_be_bytes(key.try_into().map_err(|_| Unreadable::Body)?));
-                self.stats.message_bytes += record::message(body, epoch)?.bytes() as u64;
+                let ticket = layout::ticket(key).ok_or(Unreadable::Body)?;
+                add(&mut self.stats.message_bytes, record::message(body, epoch)?.bytes());
                 self.bodies.insert(ticket);
             }
             SESSION => self.add_session_row(key, body)?,
             RETAINED => {
                 let message = record::message(body, epoch)?;
-                self.stats.retained += 1;
-                self.stats.retained_bytes += message.bytes() as u64;
+                add(&mut self.stats.retained, 1);
+                add(&mut self.stats.retained_bytes, message.bytes());
             }
             META => {}
             _ => return Err(Unreadable::Body),
@@ -220,7 +224,7 @@ impl Rows {
             Row::Subscription => {
                 std::str::from_utf8(rest).map_err(|_| Unreadable::Body)?;
                 record::options(body)?;
-                self.stats.subscriptions += 1;
+                add(&mut self.stats.subscriptions, 1);
             }
             Row::Exchange => {
                 <[u8; 8]>::try_from(rest).map_err(|_| Unreadable::Body)?;

@@ -55,8 +55,7 @@ fn next_readable(db: &DB, family: &str, after: &[u8]) -> Option<Vec<u8>> {
         })
     };
     let mut start = [0; WIDTH];
-    let width = after.len().min(WIDTH);
-    start[..width].copy_from_slice(&after[..width]);
+    start.iter_mut().zip(after).for_each(|(to, from)| *to = *from);
     let bits = WIDTH * 8;
     let far = (0..bits).find(|bit| plus(&start, *bit).is_none_or(|key| works(&key)))?;
     let mut last = start;
@@ -71,7 +70,7 @@ fn plus(key: &[u8; WIDTH], bit: usize) -> Option<[u8; WIDTH]> {
     let mut sum = *key;
     let mut carry = 1_u16 << (bit % 8);
     for byte in sum.iter_mut().rev().skip(bit / 8) {
-        let [high, low] = (u16::from(*byte) + carry).to_be_bytes();
+        let [high, low] = u16::from(*byte).saturating_add(carry).to_be_bytes();
         *byte = low;
         carry = u16::from(high);
         if carry == 0 {

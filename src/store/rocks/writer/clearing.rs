@@ -50,12 +50,12 @@ impl Writer {
     pub(super) fn sweep(&mut self, db: &DB, session: SessionId) -> bool {
         let mut ram = self.shared.ram.lock();
         let mut builder = Builder::new(db, &mut ram, self.shared.epoch, self.shared.bounds);
-        let mut left = SWEEP;
+        let mut left: usize = SWEEP;
         let prefix = session.0.to_be_bytes();
         for (key, _) in rows(db, builder.families.queue, &prefix, session).take(SWEEP) {
             if let Some((_, ticket)) = layout::parse_queue_key(&key) {
                 builder.remove(session, ticket);
-                left -= 1;
+                left = left.saturating_sub(1);
             }
         }
         let ended = layout::row_key(session, Row::Ended, &[]);
@@ -69,7 +69,7 @@ impl Writer {
                 builder.ram.put_exchange(session, Ticket(u64::from_be_bytes(ticket)), None);
             }
             builder.batch.delete_cf(builder.families.session, &key);
-            left -= 1;
+            left = left.saturating_sub(1);
         }
         let is_last = left > 0;
         if is_last {
