@@ -216,7 +216,7 @@ impl Writer {
     /// again.
     fn fail(&mut self, first: Ticket, last: Ticket, error: &Failure) {
         self.give_up(error);
-        self.failures += 1;
+        self.failures = self.failures.saturating_add(1);
         self.shared.commit_failed.store(true, Ordering::Release);
         self.shared.fail(first, last);
     }
