@@ -16,6 +16,7 @@ use super::shared::{Append, Gone, Why};
 use crate::clock::Moment;
 use crate::identity::{SessionId, Ticket};
 use crate::message::Message;
+use crate::mqtt::PacketId;
 use crate::session::{Change, OutState};
 use crate::store::record::{self, Epoch};
 use crate::store::{Bounds, Level, Lost, Publisher, Recipient, Record, WhenFull};
@@ -68,6 +69,10 @@ pub(super) struct Builder<'a> {
     pub(super) releases: bool,
     /// Sessions that ended in this commit: their rows are removed later.
     pub(super) ended: Vec<SessionId>,
+    /// The first ticket of the window.
+    first: Ticket,
+    /// The append at hand is the end of a connection.
+    leaves: bool,
     cancelled: HashSet<(SessionId, Ticket), RandomState>,
     /// Topics whose retained message is said to have expired and was not replaced in this window so far.
     expired: HashSet<Box<str>, RandomState>,
@@ -89,6 +94,8 @@ impl<'a> Builder<'a> {
             soonest: None,
             releases: false,
             ended: Vec::new(),
+            first: Ticket::NONE,
+            leaves: false,
             cancelled: HashSet::default(),
             expired: HashSet::default(),
             done: HashSet::default(),
@@ -98,6 +105,7 @@ impl<'a> Builder<'a> {
     /// Finds messages that are enqueued and done with in this window, and topics whose message has expired.
     pub(super) fn look_ahead(&mut self, window: &[Append]) {
         let first = window.first().map_or(Ticket::NONE, |append| append.ticket);
+        self.first = first;
         for record in window.iter().flat_map(|append| &append.records) {
             match record {
                 // Earlier tickets were enqueued by an earlier commit.
@@ -115,28 +123,36 @@ impl<'a> Builder<'a> {
     /// Adds the records of one append.
     pub(super) fn add(&mut self, append: Append) {
         let Append { ticket, level, records } = append;
-        if self.is_refused(&records) {
+        if let Some(session) = self.refuses(ticket, &records) {
             self.refused.push(ticket);
+            self.ram.refuse(session);
             // Its publisher has its answer already, so it is counted as what it is: dropped.
             self.lost.queue_full += u64::from(level == Level::Memory);
             return;
         }
         let before = self.releases;
+        self.leaves = records.iter().any(|record| matches!(record, Record::Leave { .. }));
         for record in records {
             self.add_record(ticket, record);
         }
         self.releases = before || (self.releases && level > Level::Memory);
     }
 
-    /// Whether the one queue that the append would grow is full, and the publisher is to be told.
-    fn is_refused(&self, records: &[Record]) -> bool {
-        self.bounds.when_full == WhenFull::Reject
-            && records.iter().any(|record| match record {
-                Record::Enqueue { message, recipients, publisher: Publisher::CanBeTold } => {
-                    matches!(&recipients[..], [only] if self.is_full(only.session, message.bytes()))
-                }
-                _ => false,
-            })
+    /// The session whose queue is the only one that the append would grow, if it is full, and the publisher is to be told. Of what
+    /// the session is done with already nobody is told: it needs no room.
+    fn refuses(&self, ticket: Ticket, records: &[Record]) -> Option<SessionId> {
+        if self.bounds.when_full != WhenFull::Reject {
+            return None;
+        }
+        records.iter().find_map(|record| match record {
+            Record::Enqueue { message, recipients, publisher: Publisher::CanBeTold } => match &recipients[..] {
+                [only] => Some(only.session).filter(|session| {
+                    !self.cancelled.contains(&(*session, ticket)) && self.is_full(*session, message.bytes())
+                }),
+                _ => None,
+            },
+            _ => None,
+        })
     }
 
     fn is_full(&self, session: SessionId, bytes: usize) -> bool {
@@ -162,7 +178,6 @@ impl<'a> Builder<'a> {
             Record::Open(record) => self.open(&record),
             Record::Leave { session, ends_wall_ms } if self.ram.knows(session) => {
                 self.ram.leave(session);
-                self.ram.forget_dropped(session);
                 self.put_row(&layout::row_key(session, Row::Leave, &[]), &record::leave_body(ends_wall_ms));
             }
             Record::Leave { .. } => {}
@@ -236,7 +251,6 @@ impl<'a> Builder<'a> {
             let Some(oldest) = self.oldest(session) else { return };
             self.remove(session, oldest);
             self.ram.drop_oldest(session, oldest);
-            self.ram.found_head(session, Ticket(oldest.0 + 1));
             self.lost.queue_full += 1;
         }
     }
@@ -289,7 +303,6 @@ impl<'a> Builder<'a> {
     fn open(&mut self, record: &crate::store::SessionRecord) {
         let session = record.session;
         self.ram.begin(session);
-        self.ram.forget_dropped(session);
         self.put_row(&layout::row_key(session, Row::Session, &[]), &record::session_body(record));
         for row in [Row::Leave, Row::Expiry, Row::Will] {
             self.delete_row(&layout::row_key(session, row, &[]));
@@ -302,7 +315,6 @@ impl<'a> Builder<'a> {
         }
         self.lost.session_ended += u64::from(self.ram.tally(session).messages);
         self.ram.end(session);
-        self.ram.forget_dropped(session);
         self.delete_row(&layout::row_key(session, Row::Session, &[]));
         // Its other rows may be many: they go piece by piece, also after a restart.
         self.put_row(&layout::row_key(session, Row::Ended, &[]), &[]);
@@ -316,12 +328,14 @@ impl<'a> Builder<'a> {
                 self.releases = true;
             }
             Change::Sent { ticket, packet_id } if !self.cancelled.contains(&(session, ticket)) => {
-                self.put_exchange(session, ticket, Open { packet_id, released: false });
+                self.sent(session, ticket, packet_id);
             }
             Change::Received { ticket } if !self.cancelled.contains(&(session, ticket)) => {
                 let Some(open) = self.ram.exchange(session, ticket).filter(|open| !open.released) else { return };
                 self.put_exchange(session, ticket, Open { released: true, ..open });
-                self.take_out(session, ticket);
+                if !open.gone {
+                    self.take_out(session, ticket);
+                }
             }
             Change::Sent { .. } | Change::Received { .. } => {}
             Change::Done { ticket } => self.done(session, ticket),
@@ -329,6 +343,31 @@ impl<'a> Builder<'a> {
                 self.put_row(&layout::row_key(session, Row::Expiry, &[]), &record::expiry_body(expiry_s));
             }
         }
+    }
+
+    fn sent(&mut self, session: SessionId, ticket: Ticket, packet_id: PacketId) {
+        let before = self.ram.exchange(session, ticket);
+        let gone = before.map_or_else(|| self.is_absent(session, ticket), |open| open.gone);
+        // What cannot be sent again needs no identifier. Of QoS 2 it is another thing: that is about to be sent.
+        if before.is_some() || !gone || !self.leaves {
+            self.put_exchange(session, ticket, Open { packet_id, released: false, gone });
+        }
+    }
+
+    /// Whether a message that has no identifier is not in the queue of the session that speaks of it.
+    fn is_absent(&self, session: SessionId, ticket: Ticket) -> bool {
+        if self.ram.has_left(session, ticket) {
+            return true;
+        }
+        if !self.ram.is_unsure(session) {
+            return false;
+        }
+        if ticket >= self.first {
+            return self.refused.binary_search(&ticket).is_ok();
+        }
+        let key = layout::queue_key(session, ticket);
+        self.done.contains(&(session, ticket))
+            || super::intact(self.db.get_pinned_cf(self.families.queue, key)).is_none()
     }
 
     fn put_exchange(&mut self, session: SessionId, ticket: Ticket, open: Open) {
@@ -343,12 +382,15 @@ impl<'a> Builder<'a> {
         if self.cancelled.contains(&(session, ticket)) {
             return;
         }
-        let open = self.ram.exchange(session, ticket);
-        if open.is_some() {
-            self.delete_row(&layout::exchange_key(session, ticket));
-            self.ram.put_exchange(session, ticket, None);
-        }
-        if open.is_none_or(|open| !open.released) {
+        let is_there = match self.ram.exchange(session, ticket) {
+            Some(open) => {
+                self.delete_row(&layout::exchange_key(session, ticket));
+                self.ram.put_exchange(session, ticket, None);
+                !open.released && !open.gone
+            }
+            None => !self.is_absent(session, ticket),
+        };
+        if is_there {
             self.take_out(session, ticket);
         }
     }
@@ -356,7 +398,7 @@ impl<'a> Builder<'a> {
     /// A session needs a message no more.
     fn take_out(&mut self, session: SessionId, ticket: Ticket) {
         self.remove(session, ticket);
-        self.ram.subtract(session, ticket);
+        self.ram.subtract(session);
         self.ram.oldest.forget(session);
         self.done.insert((session, ticket));
     }

@@ -3,11 +3,11 @@
 use super::*;
 
 /// As a write that failed leaves it.
-fn break_off(store: &Rocks) {
+pub(super) fn break_off(store: &Rocks) {
     drop(store.shared.db.lock().take());
 }
 
-fn opened_again(store: &Rocks) {
+pub(super) fn opened_again(store: &Rocks) {
     let until = Instant::now() + Duration::from_secs(20);
     while store.shared.db.lock().is_none() {
         assert!(Instant::now() < until, "it is not opened again");
