@@ -74,3 +74,16 @@ fn what_is_dropped_while_it_is_under_way_counts_once_across_a_restart() {
     assert_eq!(waiting(&store, 1), ["1", "2"]);
     assert_eq!(store.shared.ram.lock().tally(ONE).messages, 2);
 }
+
+#[test]
+fn however_many_appends_are_refused_before_somebody_looks_each_is_known() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open_with(folder.path(), bounded(1, WhenFull::Reject));
+    store.append(vec![session(ONE), session(SessionId(2))]);
+    wait(&store, vec![enqueue("0", [1])]);
+    let refused = |_| (store.append(vec![enqueue("refused", [1])]), store.append(vec![enqueue("all", [1, 2])]));
+    let tickets: Vec<(Ticket, Ticket)> = (0..10_000).map(refused).collect();
+    settled(&store, tickets[tickets.len() - 1].1);
+    assert_eq!(tickets.iter().filter(|(refused, _)| store.failed(*refused)).count(), tickets.len());
+    assert_eq!(tickets.iter().filter(|(_, taken)| store.failed(*taken)).count(), 0);
+}
