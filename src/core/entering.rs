@@ -120,10 +120,15 @@ impl Core {
         let ticket = if durable { self.record_open(&seat, claim, level) } else { ended };
         let claimed = Claimed { client: seat.client.clone(), origin: seat.origin, durable, saved: None };
         self.sit(slot, seat, claim);
-        if self.is_settled(ticket, level) {
+        let is_settled = self.is_settled(ticket, level);
+        if is_settled && !self.shared.broker.store.failed(ticket) {
             return self.open_session(slot, claimed);
         }
         self.wait_for(slot, WaitsFor::Record(ticket, claimed));
+        if is_settled {
+            // Refused already: a store that is closed is quick to say so.
+            return self.recorded(slot);
+        }
         self.wait_for_store(slot);
     }
 

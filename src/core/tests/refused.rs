@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
 use crate::identity::{SessionId, Ticket};
+use crate::mqtt::ReasonCode;
 use crate::session::{Page, Saved};
 use crate::store::{Marks, Record, Recovered};
 
@@ -135,4 +136,45 @@ fn a_session_that_ends_while_the_store_answers_nothing_leaves_nothing_once_it_do
     later(&mut bench, &[&line]);
     assert_eq!(bench.shared.broker.index.subscriptions(), 0);
     assert!(bench.store.recover().sessions.is_empty());
+}
+
+/// A store that has refused before its answer is looked at, while it is told to: one that is closed is quick to say so.
+struct Quick {
+    store: Arc<Memory>,
+    refuses: AtomicBool,
+}
+
+impl Store for Quick {
+    fn append_at(&self, records: Vec<Record>, level: Level) -> Ticket {
+        if self.refuses.load(Ordering::Relaxed) {
+            self.store.fail_next();
+        }
+        let ticket = self.store.append_at(records, level);
+        self.store.commit(ticket);
+        ticket
+    }
+
+    passes_on!(store: marks failed load read_queue level recover lost);
+}
+
+#[test]
+fn a_client_whose_session_the_store_refused_at_once_is_not_let_in() {
+    let store = Arc::new(Memory::manual(Bounds::default()));
+    let seen = Arc::new(Quick { store: Arc::clone(&store), refuses: AtomicBool::new(true) });
+    let mut bench = Bench::over(Arc::clone(&seen) as Arc<dyn Store>, store, Limits::default(), 1 << 16);
+    let mut line = bench.enter(0, "c", 600);
+    bench.settle(&[&line]);
+    let answer = line.read();
+    assert_eq!((answer[0], answer[3]), (0x20, ReasonCode::ServerUnavailable as u8), "{answer:02x?}");
+    bench.vanish(line);
+    // What it would have been promised is kept for who comes when the store works again.
+    seen.refuses.store(false, Ordering::Relaxed);
+    let mut line = bench.open(0, "c", 600);
+    line.send(&subscribe("t", 1));
+    bench.settle(&[&line]);
+    bench.vanish(line);
+    assert_eq!(copies(&mut bench, "t"), 1);
+    let mut line = bench.enter(0, "c", 600);
+    bench.settle(&[&line]);
+    assert!(line.read().ends_with(b"x"), "the message that waited");
 }
