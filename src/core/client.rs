@@ -135,6 +135,8 @@ pub(super) enum WaitsFor {
 #[derive(Debug)]
 pub(super) struct Pending {
     pub(super) ticket: Ticket,
+    /// An earlier append that must not have failed either.
+    pub(super) first: Ticket,
     /// How safe the ticket must be. [`Level::Memory`] waits for nothing but what is owed before it.
     pub(super) level: Level,
     pub(super) owed: Owed,
@@ -159,7 +161,7 @@ pub(super) struct Held {
 impl Pending {
     /// An answer to anything but a publication.
     pub(super) fn new(ticket: Ticket, level: Level, owed: Owed) -> Self {
-        Self { ticket, level, owed, bytes: 0, held: None }
+        Self { ticket, first: ticket, level, owed, bytes: 0, held: None }
     }
 }
 

@@ -57,11 +57,12 @@ impl Core {
         let (ticket, reason, held) = self.publish(message, records, how);
         match receipt {
             Some(receipt) => {
-                self.owe(slot, Pending { ticket, level, owed: Owed::Accepted { receipt, reason }, bytes, held });
+                let owed = Owed::Accepted { receipt, reason };
+                self.owe(slot, Pending { bytes, held, ..Pending::new(ticket, level, owed) });
             }
             // A retained message. It waits for the store like any other, so it counts like any other in what is waited for.
             None if !self.is_settled(ticket, level) => {
-                self.owe(slot, Pending { ticket, level, owed: Owed::Nothing, bytes, held });
+                self.owe(slot, Pending { bytes, held, ..Pending::new(ticket, level, Owed::Nothing) });
             }
             None => {}
         }

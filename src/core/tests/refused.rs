@@ -178,3 +178,16 @@ fn a_client_whose_session_the_store_refused_at_once_is_not_let_in() {
     bench.settle(&[&line]);
     assert!(line.read().ends_with(b"x"), "the message that waited");
 }
+
+#[test]
+fn a_subscription_that_the_store_refused_is_none_though_it_kept_the_retained_messages() {
+    let mut bench = slow();
+    let mut publisher = bench.open(0, "p", 0);
+    publisher.send(&publish_as(0x33, 1, "r", "x"));
+    bench.settle(&[&publisher]);
+    let mut line = bench.open(1, "c", 600);
+    bench.store.fail_next();
+    line.send(&subscribe("r", 1));
+    bench.settle(&[&line]);
+    assert_eq!(line.read()[..1], [0xE0], "there is nothing but to close");
+}
