@@ -155,7 +155,10 @@ impl Core {
 
     fn load(&mut self, slot: u32, at: Address, client: ClientId, seat: Arc<Seat>, claim: &Claim) {
         let broker = Arc::clone(&self.shared.broker);
-        broker.later.returned(seat.session);
+        let called_off = broker.later.returned(seat.session).map(Box::new);
+        if let Some(Client { stage: Stage::Entering(entering), .. }) = self.clients.get_mut(slot) {
+            entering.called_off = called_off;
+        }
         let (session, inbox) = (seat.session, self.inbox());
         let ticket = self.record_open(&seat, claim, self.level_of(slot));
         self.sit(slot, Arc::clone(&seat), claim);
