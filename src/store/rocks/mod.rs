@@ -45,6 +45,7 @@ use std::time::Instant;
 use parking_lot::Mutex;
 
 pub use folder::keep_files_private;
+pub use layout::FILES_MAX;
 pub use open::OpenError;
 
 use crate::clock::{Moment, Now};
