@@ -190,6 +190,15 @@ impl Core {
         self.deliver_plan(&held.message, held.ticket, &mut held.by_core);
     }
 
+    /// A message that nobody will send again: what the store refused is lost to those in whose queues it was to lie, and to nobody else.
+    pub(super) fn deliver_orphan(&mut self, mut held: Held) {
+        if self.shared.broker.store.failed(held.ticket) {
+            self.count_dropped(Dropped::Unwritten, held.stored.len());
+            return self.deliver_plan(&held.message, Ticket::NONE, &mut held.by_core);
+        }
+        self.deliver_held(held);
+    }
+
     /// Delivers to this core's clients, and puts the rest into letters for their cores.
     fn deliver_plan(&mut self, message: &Arc<Message>, ticket: Ticket, by_core: &mut [Vec<Target>]) {
         for (core, targets) in by_core.iter_mut().enumerate() {

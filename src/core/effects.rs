@@ -171,7 +171,7 @@ impl Core {
     fn let_orphans_go(&mut self) {
         let settled = self.orphans.iter().take_while(|held| self.marks.reached(held.ticket, held.level)).count();
         for held in self.orphans.drain(..settled).collect::<Vec<_>>() {
-            self.caught("delivering a message whose publisher is gone", |core| core.deliver_held(held));
+            self.caught("delivering a message whose publisher is gone", |core| core.deliver_orphan(held));
         }
     }
 

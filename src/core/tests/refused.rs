@@ -191,3 +191,24 @@ fn a_subscription_that_the_store_refused_is_none_though_it_kept_the_retained_mes
     bench.settle(&[&line]);
     assert_eq!(line.read()[..1], [0xE0], "there is nothing but to close");
 }
+
+#[test]
+fn mqtt_3_1_2_8_a_will_of_qos_2_that_cannot_be_stored_for_one_comes_to_all_others() {
+    let mut bench = slow();
+    let mut away = bench.open(1, "away", 600);
+    away.send(&subscribe("t", 2));
+    let mut there = bench.open(1, "there", 0);
+    there.send(&subscribe("t", 2));
+    bench.settle(&[&away, &there]);
+    there.read();
+    bench.vanish(away);
+    let mut line = bench.connect_over(0, Layers::Plain);
+    // Will Flag and Will QoS 2.
+    line.send(&connect("w", 0x14, 0, &will("t", "gone")));
+    bench.settle(&[&line]);
+    bench.store.fail_next();
+    bench.vanish(line);
+    bench.settle(&[&there]);
+    assert!(there.read().ends_with(b"gone"));
+    assert_eq!(bench.count(Metric::MessagesDropped(crate::metrics::Dropped::Unwritten)), 1);
+}
