@@ -185,6 +185,7 @@ impl Rows {
     }
 
     fn close(mut self, session: SessionId, found: &mut Found) {
+        found.recovered.last_session = found.recovered.last_session.max(session);
         if self.ended {
             return found.ended.push(session);
         }
