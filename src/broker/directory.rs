@@ -190,6 +190,11 @@ impl Directory {
         seat
     }
 
+    /// No session gets a number up to this one: rows of an ended session that had it may be left, and are being removed.
+    pub fn reserve(&self, last: SessionId) {
+        self.next_session.fetch_max(last.0 + 1, Ordering::Relaxed);
+    }
+
     /// A fresh Client Identifier that nobody can guess [MQTT-3.1.3-6].
     pub fn assign(&self) -> ClientId {
         let mut random = [0u8; 16];

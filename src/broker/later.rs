@@ -127,9 +127,10 @@ impl Later {
         self.publish_next(&plans);
     }
 
-    /// The client came back: its will and its end are called off [MQTT-3.1.3-9].
-    pub fn returned(&self, session: SessionId) {
-        self.plans.lock().remove(session);
+    /// The client came back: its will and its end are called off [MQTT-3.1.3-9]. The will is handed out, for a client that goes again
+    /// before it was let in.
+    pub fn returned(&self, session: SessionId) -> Option<Owned> {
+        self.ended(session)
     }
 
     /// The session is ended now: nothing is planned for it any more; a will that was still to come is handed out.
@@ -246,7 +247,9 @@ mod tests {
         while !later.due(at(5_000)).is_empty() {}
         assert!(is_small(), "what was due has gone");
         (0..PEAK).for_each(|n| later.add(at(5_000), Due::Will { seat: seat(n), owner: None, will: will() }));
-        (0..PEAK).for_each(|n| later.returned(SessionId(n)));
+        for n in 0..PEAK {
+            later.returned(SessionId(n));
+        }
         assert!(is_small(), "what was called off has gone, whenever it would have been due");
     }
 

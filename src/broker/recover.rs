@@ -23,6 +23,7 @@ impl Broker {
     pub fn recover(&self, now: Now) -> usize {
         let mut found = self.store.recover();
         self.recover_retained(found.retained, now);
+        self.directory.reserve(found.last_session);
         self.end_older(&mut found.sessions);
         let sessions = found.sessions.len();
         let mut wills: HashMap<_, _> = found.wills.into_iter().collect();

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::access::Permissions;
 use crate::auth::Exchange;
+use crate::broker::later::Owned;
 use crate::broker::plan::{Stored, Target};
 use crate::broker::seat::Seat;
 use crate::clock::Moment;
@@ -114,6 +115,8 @@ pub(super) struct Entering {
     pub(super) until: Moment,
     /// Session Expiry Interval it asked for, once it has a seat.
     pub(super) session_expiry_s: u32,
+    /// The will of its last connection, called off because it is coming back.
+    pub(super) called_off: Option<Box<Owned>>,
 }
 
 /// What an entering connection waits for.
@@ -135,6 +138,8 @@ pub(super) enum WaitsFor {
 #[derive(Debug)]
 pub(super) struct Pending {
     pub(super) ticket: Ticket,
+    /// An earlier append that must not have failed either.
+    pub(super) first: Ticket,
     /// How safe the ticket must be. [`Level::Memory`] waits for nothing but what is owed before it.
     pub(super) level: Level,
     pub(super) owed: Owed,
@@ -159,7 +164,7 @@ pub(super) struct Held {
 impl Pending {
     /// An answer to anything but a publication.
     pub(super) fn new(ticket: Ticket, level: Level, owed: Owed) -> Self {
-        Self { ticket, level, owed, bytes: 0, held: None }
+        Self { ticket, first: ticket, level, owed, bytes: 0, held: None }
     }
 }
 
@@ -167,7 +172,8 @@ impl Client {
     /// A connection just accepted.
     pub(super) fn new(transport: Transport, layers: Layers, door: &Arc<Door>, peer: IpAddr, until: Moment) -> Self {
         let threshold = Threshold::new(&door.rules.load_full(), &door.limits.load_full());
-        let entering = Entering { threshold, exchange: None, waits_for: WaitsFor::Client, until, session_expiry_s: 0 };
+        let waits_for = WaitsFor::Client;
+        let entering = Entering { threshold, exchange: None, waits_for, until, session_expiry_s: 0, called_off: None };
         Self {
             transport,
             layers,

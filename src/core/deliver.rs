@@ -57,11 +57,12 @@ impl Core {
         let (ticket, reason, held) = self.publish(message, records, how);
         match receipt {
             Some(receipt) => {
-                self.owe(slot, Pending { ticket, level, owed: Owed::Accepted { receipt, reason }, bytes, held });
+                let owed = Owed::Accepted { receipt, reason };
+                self.owe(slot, Pending { bytes, held, ..Pending::new(ticket, level, owed) });
             }
             // A retained message. It waits for the store like any other, so it counts like any other in what is waited for.
             None if !self.is_settled(ticket, level) => {
-                self.owe(slot, Pending { ticket, level, owed: Owed::Nothing, bytes, held });
+                self.owe(slot, Pending { bytes, held, ..Pending::new(ticket, level, Owed::Nothing) });
             }
             None => {}
         }
@@ -191,6 +192,15 @@ impl Core {
         }
         Plan::seat_stored(&mut held.stored, &mut held.by_core);
         self.deliver_plan(&held.message, held.ticket, &mut held.by_core);
+    }
+
+    /// A message that nobody will send again: what the store refused is lost to those in whose queues it was to lie, and to nobody else.
+    pub(super) fn deliver_orphan(&mut self, mut held: Held) {
+        if self.shared.broker.store.failed(held.ticket) {
+            self.count_dropped(Dropped::Unwritten, held.stored.len());
+            return self.deliver_plan(&held.message, Ticket::NONE, &mut held.by_core);
+        }
+        self.deliver_held(held);
     }
 
     /// Delivers to this core's clients, and puts the rest into letters for their cores.

@@ -255,13 +255,18 @@ impl Core {
         saved.map_or(Ticket::NONE, |session| self.shared.broker.append(vec![Record::End(session)], level))
     }
 
-    /// Gives back a seat that was taken while entering. A session that was to be resumed waits on for its client.
+    /// Gives back a seat that was taken while entering. A session that was to be resumed waits on for its client; the will of its last
+    /// connection was called off too early, and is put down again.
     pub(super) fn leave_seat_entering(&mut self, slot: u32) {
         let Some(client) = self.clients.get_mut(slot) else { return };
-        let Stage::Entering(entering) = &client.stage else { return };
+        let Stage::Entering(entering) = &mut client.stage else { return };
         let session_expiry_s = entering.session_expiry_s;
+        let (owner, will) = entering.called_off.take().map_or((None, None), |owned| (owned.0, Some(owned.1)));
         let Some(seat) = client.seat.take() else { return };
         if seat.is_durable() && session_expiry_s == 0 {
+            if let Some(will) = will {
+                self.publish_delayed((owner, will), &seat);
+            }
             // Only the store knows the subscriptions of a session that was to be resumed.
             self.shared.broker.end_session(Arc::clone(&seat));
             if let Some(address) = self.clients.address(slot) {
@@ -273,11 +278,11 @@ impl Core {
             disconnect: None,
             session_expiry_s,
             changes: Vec::new(),
-            will: None,
+            will,
             subscriptions: Vec::new(),
             lost_messages: 0,
         };
-        let (owner, level, doubtful) = (None, client.door.level, Vec::new());
+        let (level, doubtful) = (client.door.level, Vec::new());
         if let Some(address) = self.clients.address(slot) {
             self.part(Parting { seat, address, owner, level, farewell, may_publish_will: true, doubtful });
         }

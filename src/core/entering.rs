@@ -120,10 +120,15 @@ impl Core {
         let ticket = if durable { self.record_open(&seat, claim, level) } else { ended };
         let claimed = Claimed { client: seat.client.clone(), origin: seat.origin, durable, saved: None };
         self.sit(slot, seat, claim);
-        if self.is_settled(ticket, level) {
+        let is_settled = self.is_settled(ticket, level);
+        if is_settled && !self.shared.broker.store.failed(ticket) {
             return self.open_session(slot, claimed);
         }
         self.wait_for(slot, WaitsFor::Record(ticket, claimed));
+        if is_settled {
+            // Refused already: a store that is closed is quick to say so.
+            return self.recorded(slot);
+        }
         self.wait_for_store(slot);
     }
 
@@ -150,7 +155,10 @@ impl Core {
 
     fn load(&mut self, slot: u32, at: Address, client: ClientId, seat: Arc<Seat>, claim: &Claim) {
         let broker = Arc::clone(&self.shared.broker);
-        broker.later.returned(seat.session);
+        let called_off = broker.later.returned(seat.session).map(Box::new);
+        if let Some(Client { stage: Stage::Entering(entering), .. }) = self.clients.get_mut(slot) {
+            entering.called_off = called_off;
+        }
         let (session, inbox) = (seat.session, self.inbox());
         let ticket = self.record_open(&seat, claim, self.level_of(slot));
         self.sit(slot, Arc::clone(&seat), claim);

@@ -2,8 +2,11 @@
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 
-/// Descriptors that are not connections: listeners, polls, logs, the store's files, operators.
-const RESERVED: u64 = 256;
+use crate::store::rocks;
+
+/// Descriptors that are not connections: listeners, polls, logs, operators; and the store's files, of which there may be so many when it is
+/// large. Without one for a new file it takes nothing any more.
+const RESERVED: u64 = 256 + rocks::FILES_MAX as u64;
 
 /// Raises the process's descriptor limit as far as it may, and says how many of `wanted` connections fit below it.
 pub(super) fn connections_max(wanted: usize) -> usize {
@@ -34,7 +37,7 @@ mod tests {
 
     #[test]
     fn some_descriptors_are_kept_for_what_is_no_connection() {
-        assert_eq!(fitting(500_000, Some(1024)), 768);
+        assert_eq!(fitting(500_000, Some(20_000)), 19_232);
         assert_eq!(fitting(500_000, Some(100)), 50);
         assert_eq!(fitting(500, Some(1024)), 500);
         assert_eq!(fitting(500_000, None), 500_000);

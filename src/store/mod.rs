@@ -176,6 +176,8 @@ pub struct Recovered {
     pub retained: Vec<Arc<Message>>,
     /// Wills that were to be published later.
     pub wills: Vec<(SessionId, LaterWill)>,
+    /// The highest number of a session of which anything is left, ended ones included: none up to it may be given out again.
+    pub last_session: SessionId,
 }
 
 /// Messages that a store let go of without anybody being done with them, since it was opened.

@@ -1,4 +1,5 @@
-//! A Clean Start at one listener that ends a session of another, which keeps its state at another level.
+//! Who comes back: by a Clean Start at one listener that ends a session of another, which keeps its state at another level; or while the
+//! store is slow.
 
 use super::*;
 use crate::identity::{SessionId, Ticket};
@@ -91,5 +92,35 @@ fn a_clean_start_is_answered_when_the_old_session_s_end_is_what_its_own_listener
         for first in LEVELS {
             LEVELS.iter().for_each(|second| succeed(old, first, *second));
         }
+    }
+}
+
+#[test]
+fn mqtt_3_1_2_8_a_client_that_was_on_its_way_back_and_was_not_let_in_has_not_called_off_its_will() {
+    for expiry_s in [600, 0] {
+        let mut bench = Bench::new(Memory::manual(Bounds::default()), Limits::default(), 1 << 16);
+        let mut mourner = bench.open(0, "mourner", 0);
+        mourner.send(&subscribe("t", 0));
+        bench.settle(&[&mourner]);
+        mourner.read();
+        let mut line = bench.connect_over(1, Layers::Plain);
+        // Will Flag, Will QoS 0, a delay of 30 seconds.
+        let will = [&[5, 0x18, 0, 0, 0, 30][..], &field("t"), &field("gone")].concat();
+        line.send(&connect("c", 4, 600, &will));
+        bench.settle(&[&line]);
+        assert_eq!(line.read().first(), Some(&0x20));
+        bench.vanish(line);
+        bench.settle(&[]);
+        // The store is slow: its time to connect is over before its CONNACK.
+        let line = bench.enter(1, "c", expiry_s);
+        bench.turn(1, &[&line]);
+        bench.now_ms += 11_000;
+        bench.turn(1, &[&line]);
+        assert_eq!(bench.count(Metric::ConnectionsClosed(Closed::ConnectTimeout)), 1);
+        bench.settle(&[&mourner]);
+        bench.now_ms += 31_000;
+        bench.settle(&[&mourner]);
+        assert!(mourner.read().ends_with(b"gone"), "{expiry_s}");
+        assert!(bench.store.recover().wills.is_empty());
     }
 }

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
 use crate::identity::{SessionId, Ticket};
+use crate::mqtt::ReasonCode;
 use crate::session::{Page, Saved};
 use crate::store::{Marks, Record, Recovered};
 
@@ -135,4 +136,79 @@ fn a_session_that_ends_while_the_store_answers_nothing_leaves_nothing_once_it_do
     later(&mut bench, &[&line]);
     assert_eq!(bench.shared.broker.index.subscriptions(), 0);
     assert!(bench.store.recover().sessions.is_empty());
+}
+
+/// A store that has refused before its answer is looked at, while it is told to: one that is closed is quick to say so.
+struct Quick {
+    store: Arc<Memory>,
+    refuses: AtomicBool,
+}
+
+impl Store for Quick {
+    fn append_at(&self, records: Vec<Record>, level: Level) -> Ticket {
+        if self.refuses.load(Ordering::Relaxed) {
+            self.store.fail_next();
+        }
+        let ticket = self.store.append_at(records, level);
+        self.store.commit(ticket);
+        ticket
+    }
+
+    passes_on!(store: marks failed load read_queue level recover lost);
+}
+
+#[test]
+fn a_client_whose_session_the_store_refused_at_once_is_not_let_in() {
+    let store = Arc::new(Memory::manual(Bounds::default()));
+    let seen = Arc::new(Quick { store: Arc::clone(&store), refuses: AtomicBool::new(true) });
+    let mut bench = Bench::over(Arc::clone(&seen) as Arc<dyn Store>, store, Limits::default(), 1 << 16);
+    let mut line = bench.enter(0, "c", 600);
+    bench.settle(&[&line]);
+    let answer = line.read();
+    assert_eq!((answer[0], answer[3]), (0x20, ReasonCode::ServerUnavailable as u8), "{answer:02x?}");
+    bench.vanish(line);
+    // What it would have been promised is kept for who comes when the store works again.
+    seen.refuses.store(false, Ordering::Relaxed);
+    let mut line = bench.open(0, "c", 600);
+    line.send(&subscribe("t", 1));
+    bench.settle(&[&line]);
+    bench.vanish(line);
+    assert_eq!(copies(&mut bench, "t"), 1);
+    let mut line = bench.enter(0, "c", 600);
+    bench.settle(&[&line]);
+    assert!(line.read().ends_with(b"x"), "the message that waited");
+}
+
+#[test]
+fn a_subscription_that_the_store_refused_is_none_though_it_kept_the_retained_messages() {
+    let mut bench = slow();
+    let mut publisher = bench.open(0, "p", 0);
+    publisher.send(&publish_as(0x33, 1, "r", "x"));
+    bench.settle(&[&publisher]);
+    let mut line = bench.open(1, "c", 600);
+    bench.store.fail_next();
+    line.send(&subscribe("r", 1));
+    bench.settle(&[&line]);
+    assert_eq!(line.read()[..1], [0xE0], "there is nothing but to close");
+}
+
+#[test]
+fn mqtt_3_1_2_8_a_will_of_qos_2_that_cannot_be_stored_for_one_comes_to_all_others() {
+    let mut bench = slow();
+    let mut away = bench.open(1, "away", 600);
+    away.send(&subscribe("t", 2));
+    let mut there = bench.open(1, "there", 0);
+    there.send(&subscribe("t", 2));
+    bench.settle(&[&away, &there]);
+    there.read();
+    bench.vanish(away);
+    let mut line = bench.connect_over(0, Layers::Plain);
+    // Will Flag and Will QoS 2.
+    line.send(&connect("w", 0x14, 0, &will("t", "gone")));
+    bench.settle(&[&line]);
+    bench.store.fail_next();
+    bench.vanish(line);
+    bench.settle(&[&there]);
+    assert!(there.read().ends_with(b"gone"));
+    assert_eq!(bench.count(Metric::MessagesDropped(crate::metrics::Dropped::Unwritten)), 1);
 }

@@ -3,6 +3,8 @@
 //! A message that a session is done with in the same window as it was enqueued never reaches the disk; one that nobody is left to
 //! wait for is not written at all.
 
+mod edits;
+
 use std::collections::HashSet;
 
 use foldhash::fast::RandomState;
@@ -11,12 +13,12 @@ use smallvec::SmallVec;
 
 use super::layout::{self, Row};
 use super::oldest;
-use super::ram::{Open, Ram};
+use super::ram::Ram;
 use super::shared::{Append, Gone, Why};
 use crate::clock::Moment;
 use crate::identity::{SessionId, Ticket};
 use crate::message::Message;
-use crate::session::{Change, OutState};
+use crate::session::Change;
 use crate::store::record::{self, Epoch};
 use crate::store::{Bounds, Level, Lost, Publisher, Recipient, Record, WhenFull};
 
@@ -71,6 +73,10 @@ pub(super) struct Builder<'a> {
     pub(super) releases: bool,
     /// Sessions that ended in this commit: their rows are removed later.
     pub(super) ended: Vec<SessionId>,
+    /// The first ticket of the window.
+    first: Ticket,
+    /// The append at hand is the end of a connection.
+    leaves: bool,
     cancelled: HashSet<(SessionId, Ticket), RandomState>,
     /// Topics whose retained message is said to have expired and was not replaced in this window so far.
     expired: HashSet<Box<str>, RandomState>,
@@ -93,6 +99,8 @@ impl<'a> Builder<'a> {
             soonest: None,
             releases: false,
             ended: Vec::new(),
+            first: Ticket::NONE,
+            leaves: false,
             cancelled: HashSet::default(),
             expired: HashSet::default(),
             done: HashSet::default(),
@@ -102,6 +110,7 @@ impl<'a> Builder<'a> {
     /// Finds messages that are enqueued and done with in this window, and topics whose message has expired.
     pub(super) fn look_ahead(&mut self, window: &[Append]) {
         let first = window.first().map_or(Ticket::NONE, |append| append.ticket);
+        self.first = first;
         for record in window.iter().flat_map(|append| &append.records) {
             match record {
                 // Earlier tickets were enqueued by an earlier commit.
@@ -119,29 +128,53 @@ impl<'a> Builder<'a> {
     /// Adds the records of one append.
     pub(super) fn add(&mut self, append: Append) {
         let Append { ticket, level, records } = append;
-        if self.is_refused(&records) {
+        if self.is_behind_a_failure(&records) {
             self.refused.push(ticket);
+            let enqueued = |record: &Record| match record {
+                Record::Enqueue { recipients, .. } => recipients.iter().map(|to| to.session).collect(),
+                _ => Vec::new(),
+            };
+            records.iter().flat_map(enqueued).for_each(|session| self.ram.refuse(session));
+            return;
+        }
+        if let Some(session) = self.refuses(ticket, &records) {
+            self.refused.push(ticket);
+            self.ram.refuse(session);
             // Its publisher has its answer already, so it is counted as what it is: dropped.
             self.lost.queue_full = self.lost.queue_full.saturating_add(u64::from(level == Level::Memory));
             return;
         }
         let before = self.releases;
+        self.leaves = records.iter().any(|record| matches!(record, Record::Leave { .. }));
         for record in records {
             self.add_record(ticket, record);
         }
         self.releases = before || (self.releases && level > Level::Memory);
     }
 
-    /// Whether the one queue that the append would grow is full, and the publisher is to be told; or the publisher sends it again,
-    /// behind something that has failed.
-    fn is_refused(&self, records: &[Record]) -> bool {
-        records.iter().any(|record| match record {
-            Record::Enqueue { message, recipients, publisher: Publisher::CanBeTold } => {
-                self.bounds.when_full == WhenFull::Reject
-                    && matches!(&recipients[..], [only] if self.is_full(only.session, message.bytes()))
-            }
+    /// Whether somebody sends this again, behind something that has failed.
+    fn is_behind_a_failure(&self, records: &[Record]) -> bool {
+        let behind = |record: &Record| match record {
             Record::Enqueue { publisher, .. } => publisher.has_not_heard_of(self.failures),
             _ => false,
+        };
+        records.iter().any(behind)
+    }
+
+    /// The session whose queue is the only one that the append would grow, if it is full, and the publisher is to be told. Of what
+    /// the session is done with already nobody is told: it needs no room.
+    fn refuses(&self, ticket: Ticket, records: &[Record]) -> Option<SessionId> {
+        if self.bounds.when_full != WhenFull::Reject {
+            return None;
+        }
+        records.iter().find_map(|record| match record {
+            Record::Enqueue { message, recipients, publisher: Publisher::CanBeTold } => match &recipients[..] {
+                [only] => Some(only.session).filter(|session| {
+                    !self.cancelled.contains(&(*session, ticket)) && self.is_full(*session, message.bytes())
+                }),
+                _ => None,
+            },
+            _ => None,
         })
     }
 
@@ -168,7 +201,6 @@ impl<'a> Builder<'a> {
             Record::Open(record) => self.open(&record),
             Record::Leave { session, ends_wall_ms } if self.ram.knows(session) => {
                 self.ram.leave(session);
-                self.ram.forget_dropped(session);
                 self.put_row(&layout::row_key(session, Row::Leave, &[]), &record::leave_body(ends_wall_ms));
             }
             Record::Leave { .. } => {}
@@ -242,7 +274,6 @@ impl<'a> Builder<'a> {
             let Some(oldest) = self.oldest(session) else { return };
             self.remove(session, oldest);
             self.ram.drop_oldest(session, oldest);
-            self.ram.found_head(session, oldest.following());
             self.lost.queue_full = self.lost.queue_full.saturating_add(1);
         }
     }
@@ -296,7 +327,6 @@ impl<'a> Builder<'a> {
     fn open(&mut self, record: &crate::store::SessionRecord) {
         let session = record.session;
         self.ram.begin(session);
-        self.ram.forget_dropped(session);
         self.put_row(&layout::row_key(session, Row::Session, &[]), &record::session_body(record));
         for row in [Row::Leave, Row::Expiry, Row::Will] {
             self.delete_row(&layout::row_key(session, row, &[]));
@@ -310,62 +340,9 @@ impl<'a> Builder<'a> {
         let waiting = u64::from(self.ram.tally(session).messages);
         self.lost.session_ended = self.lost.session_ended.saturating_add(waiting);
         self.ram.end(session);
-        self.ram.forget_dropped(session);
         self.delete_row(&layout::row_key(session, Row::Session, &[]));
         // Its other rows may be many: they go piece by piece, also after a restart.
         self.put_row(&layout::row_key(session, Row::Ended, &[]), &[]);
         self.ended.push(session);
-    }
-
-    fn edit(&mut self, session: SessionId, change: Change) {
-        match change {
-            Change::Released(id) => {
-                self.delete_row(&layout::received_key(session, id));
-                self.releases = true;
-            }
-            Change::Sent { ticket, packet_id } if !self.cancelled.contains(&(session, ticket)) => {
-                self.put_exchange(session, ticket, Open { packet_id, released: false });
-            }
-            Change::Received { ticket } if !self.cancelled.contains(&(session, ticket)) => {
-                let Some(open) = self.ram.exchange(session, ticket).filter(|open| !open.released) else { return };
-                self.put_exchange(session, ticket, Open { released: true, ..open });
-                self.take_out(session, ticket);
-            }
-            Change::Sent { .. } | Change::Received { .. } => {}
-            Change::Done { ticket } => self.done(session, ticket),
-            Change::Expiry { expiry_s } => {
-                self.put_row(&layout::row_key(session, Row::Expiry, &[]), &record::expiry_body(expiry_s));
-            }
-        }
-    }
-
-    fn put_exchange(&mut self, session: SessionId, ticket: Ticket, open: Open) {
-        self.ram.order = self.ram.order.saturating_add(1);
-        let state = if open.released { OutState::Released } else { OutState::Published };
-        let exchange = record::Exchange { order: self.ram.order, packet_id: open.packet_id, state };
-        self.put_row(&layout::exchange_key(session, ticket), &record::exchange_body(exchange));
-        self.ram.put_exchange(session, ticket, Some(open));
-    }
-
-    fn done(&mut self, session: SessionId, ticket: Ticket) {
-        if self.cancelled.contains(&(session, ticket)) {
-            return;
-        }
-        let open = self.ram.exchange(session, ticket);
-        if open.is_some() {
-            self.delete_row(&layout::exchange_key(session, ticket));
-            self.ram.put_exchange(session, ticket, None);
-        }
-        if open.is_none_or(|open| !open.released) {
-            self.take_out(session, ticket);
-        }
-    }
-
-    /// A session needs a message no more.
-    fn take_out(&mut self, session: SessionId, ticket: Ticket) {
-        self.remove(session, ticket);
-        self.ram.subtract(session, ticket);
-        self.ram.oldest.forget(session);
-        self.done.insert((session, ticket));
     }
 }

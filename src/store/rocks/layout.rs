@@ -113,6 +113,9 @@ pub(super) fn end_of(session: SessionId) -> [u8; 8] {
     session.following().0.to_be_bytes()
 }
 
+/// Descriptors that the database may hold for its tables.
+pub const FILES_MAX: i32 = 512;
+
 const MIB: usize = 1024 * 1024;
 
 /// Options of the database as a whole.
@@ -133,7 +136,7 @@ pub(super) fn options() -> Options {
     options.set_db_write_buffer_size(64 * MIB);
     options.set_bytes_per_sync(MIB as u64);
     options.set_wal_bytes_per_sync(MIB as u64);
-    options.set_max_open_files(512);
+    options.set_max_open_files(FILES_MAX);
     options.set_keep_log_file_num(4);
     options.set_max_log_file_size(4 * MIB);
     options.set_max_manifest_file_size(16 * MIB);

@@ -51,6 +51,7 @@ use std::time::Instant;
 use parking_lot::Mutex;
 
 pub use folder::keep_files_private;
+pub use layout::FILES_MAX;
 pub use open::OpenError;
 
 use crate::clock::{Moment, Now};
@@ -66,6 +67,9 @@ use writer::Writer;
 
 /// The exit code of a process that lost a thread of its store (EX_SOFTWARE of sysexits.h).
 const EXIT_SOFTWARE: i32 = 70;
+
+/// The exit code of a process to which the system refused something, as `main` has it.
+const EXIT_SYSTEM: i32 = 1;
 
 fn ms_since(began: Instant) -> u64 {
     u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)
@@ -125,12 +129,21 @@ fn outlive(thread: &str, run: impl FnOnce()) {
     }
 }
 
-/// What was read, unless the database says that it is damaged.
+/// What was read. Otherwise the process ends: if the database says that it is damaged, so that nobody starts it again before that is
+/// looked at; if the system refused (no descriptor, a disk that is away for a moment), to be started again.
 fn intact<T>(read: Result<T, rocksdb::Error>) -> T {
     match read {
         Ok(value) => value,
-        Err(error) => damaged(error.as_ref()),
+        Err(error) if is_damage(&error) => damaged(error.as_ref()),
+        Err(error) => {
+            tracing::error!(%error, "the store cannot be read: the process ends");
+            std::process::exit(EXIT_SYSTEM)
+        }
     }
+}
+
+fn is_damage(error: &rocksdb::Error) -> bool {
+    OpenError::database(Path::new(""), error).is_damage()
 }
 
 /// A store in a folder.

@@ -2,7 +2,7 @@
 //!
 //! Changes are made while a commit is put together and taken back if it fails: each is noted with what was there before.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
 
@@ -33,6 +33,8 @@ struct Known {
     messages: u32,
     /// Its client is there, or may be.
     here: bool,
+    /// It may hold messages that are not in its queue, and never were: they were delivered, and the store refused them.
+    unsure: bool,
 }
 
 impl Known {
@@ -51,6 +53,8 @@ pub(super) struct Open {
     pub(super) packet_id: PacketId,
     /// PUBREC came: the message has left the queue.
     pub(super) released: bool,
+    /// The message had left the queue before: it was dropped for want of room.
+    pub(super) gone: bool,
 }
 
 /// A change, as it has to be taken back.
@@ -59,7 +63,6 @@ enum Undo {
     Session(SessionId, Option<Known>),
     Exchange((SessionId, Ticket), Option<Open>),
     Body(Ticket, Option<u32>),
-    Dropped((SessionId, Ticket), bool),
 }
 
 /// Everything the writer knows without asking the disk.
@@ -69,8 +72,6 @@ pub(super) struct Ram {
     exchanges: Map<(SessionId, Ticket), Open>,
     /// Messages stored once for many queues, and how many queues still refer to each.
     bodies: Map<Ticket, u32>,
-    /// Dropped from a full queue while its session may hold it: its end must not be counted again.
-    dropped: HashSet<(SessionId, Ticket), RandomState>,
     /// The order in which exchanges are sent again.
     pub(super) order: u64,
     /// What full queues lose next.
@@ -103,14 +104,26 @@ impl Ram {
     /// A session begins, or its client is back.
     pub(super) fn begin(&mut self, session: SessionId) {
         let was = self.sessions.get(&session).copied();
-        self.put_session(session, Some(Known { here: true, ..was.unwrap_or_default() }));
+        self.put_session(session, Some(Known { here: true, unsure: false, ..was.unwrap_or_default() }));
     }
 
     /// Its client is gone.
     pub(super) fn leave(&mut self, session: SessionId) {
         if let Some(was) = self.sessions.get(&session).copied().filter(|was| was.here) {
-            self.put_session(session, Some(Known { here: false, ..was }));
+            self.put_session(session, Some(Known { here: false, unsure: false, ..was }));
         }
+    }
+
+    /// A message for this session is refused, and may have been delivered already.
+    pub(super) fn refuse(&mut self, session: SessionId) {
+        if let Some(was) = self.sessions.get(&session).copied().filter(|was| was.here && !was.unsure) {
+            self.put_session(session, Some(Known { unsure: true, ..was }));
+        }
+    }
+
+    /// Whether the session may speak of messages that never were in its queue.
+    pub(super) fn is_unsure(&self, session: SessionId) -> bool {
+        self.sessions.get(&session).is_some_and(|known| known.unsure)
     }
 
     /// It is over, with everything that waits for it.
@@ -160,11 +173,7 @@ impl Ram {
     }
 
     /// A message has left the queue of a session.
-    pub(super) fn subtract(&mut self, session: SessionId, ticket: Ticket) {
-        if self.dropped.remove(&(session, ticket)) {
-            self.journal.push(Undo::Dropped((session, ticket), true));
-            return;
-        }
+    pub(super) fn subtract(&mut self, session: SessionId) {
         let tally = self.tally(session);
         let left = match (tally.messages.saturating_sub(1), tally.bytes.checked_div(u64::from(tally.messages))) {
             (0, _) | (_, None) => Tally::default(),
@@ -173,12 +182,19 @@ impl Ram {
         self.put_tally(session, left);
     }
 
-    /// The oldest message was dropped for want of room; its session may still speak of it.
+    /// The oldest message that has no identifier was dropped for want of room; its session may still speak of it.
     pub(super) fn drop_oldest(&mut self, session: SessionId, ticket: Ticket) {
-        self.subtract(session, ticket);
-        if self.dropped.insert((session, ticket)) {
-            self.journal.push(Undo::Dropped((session, ticket), false));
+        self.subtract(session);
+        let tally = self.tally(session);
+        if tally.messages > 0 {
+            self.put_tally(session, Tally { head: ticket.following(), ..tally });
         }
+    }
+
+    /// Whether a message that has no identifier has left the queue: all that stand in front of the first have.
+    pub(super) fn has_left(&self, session: SessionId, ticket: Ticket) -> bool {
+        let tally = self.tally(session);
+        tally.messages == 0 || ticket < tally.head
     }
 
     /// Nothing waits before this place: found by reading. No part of a commit.
@@ -190,18 +206,19 @@ impl Ram {
 
     /// The store was opened again and read, and the sessions went on: what is known of them and lies on no disk stays.
     pub(super) fn inherit(&mut self, before: Ram) {
-        self.dropped = before.dropped;
         for session in before.sessions.iter().filter(|(_, known)| known.here).map(|(session, _)| session) {
             if let Some(known) = self.sessions.get_mut(session) {
                 known.here = true;
+                // What could not be written had been delivered.
+                known.unsure = true;
             }
         }
     }
 
-    /// The session is over, or its client is back: what was dropped before is not spoken of any more.
-    pub(super) fn forget_dropped(&mut self, session: SessionId) {
-        if !self.dropped.is_empty() {
-            self.dropped.retain(|(of, _)| *of != session);
+    /// The message of an exchange that was read is in the queue.
+    pub(super) fn found_message(&mut self, session: SessionId, ticket: Ticket) {
+        if let Some(open) = self.exchanges.get_mut(&(session, ticket)) {
+            open.gone = false;
         }
     }
 
@@ -230,10 +247,6 @@ impl Ram {
     pub(super) fn keep(&mut self) {
         self.journal.clear();
         self.journal.shrink_to(SHRINK_ABOVE);
-        let sparse = |places: usize, used: usize| places > SHRINK_ABOVE && used < places / 8;
-        if sparse(self.dropped.capacity(), self.dropped.len()) {
-            self.dropped.shrink_to(self.dropped.len().saturating_mul(2));
-        }
         shrink(&mut self.sessions);
         shrink(&mut self.exchanges);
         shrink(&mut self.bodies);
@@ -247,8 +260,6 @@ impl Ram {
                 Undo::Session(session, was) => restore(&mut self.sessions, session, was),
                 Undo::Exchange(key, was) => restore(&mut self.exchanges, key, was),
                 Undo::Body(ticket, was) => restore(&mut self.bodies, ticket, was),
-                Undo::Dropped(key, true) => drop(self.dropped.insert(key)),
-                Undo::Dropped(key, false) => drop(self.dropped.remove(&key)),
             }
         }
     }
@@ -283,7 +294,11 @@ mod tests {
         ram.keep();
         let before = (ram.tally(ONE), ram.exchange(ONE, Ticket(1)), ram.refers_to(Ticket(1)));
         ram.add(ONE, Ticket(2), 30);
-        ram.put_exchange(ONE, Ticket(1), PacketId::new(4).map(|packet_id| Open { packet_id, released: false }));
+        ram.put_exchange(
+            ONE,
+            Ticket(1),
+            PacketId::new(4).map(|packet_id| Open { packet_id, released: false, gone: false }),
+        );
         ram.release_body(Ticket(1));
         ram.release_body(Ticket(1));
         ram.drop_oldest(ONE, Ticket(1));
@@ -292,8 +307,7 @@ mod tests {
         ram.take_back();
         assert_eq!((ram.tally(ONE), ram.exchange(ONE, Ticket(1)), ram.refers_to(Ticket(1))), before);
         assert!(ram.knows(ONE) && !ram.is_away(ONE));
-        ram.subtract(ONE, Ticket(1));
-        assert_eq!(ram.tally(ONE), Tally::default(), "what was dropped and taken back is counted again");
+        assert!(!ram.has_left(ONE, Ticket(1)), "what was dropped and taken back is there again");
     }
 
     #[test]
@@ -308,9 +322,10 @@ mod tests {
         ram.add(ONE, Ticket(1), 10);
         ram.add(ONE, Ticket(2), 10);
         ram.drop_oldest(ONE, Ticket(1));
-        ram.subtract(ONE, Ticket(1));
+        assert!(ram.has_left(ONE, Ticket(1)) && !ram.has_left(ONE, Ticket(2)));
         assert_eq!(ram.tally(ONE).messages, 1);
-        ram.subtract(ONE, Ticket(2));
+        ram.drop_oldest(ONE, Ticket(2));
         assert_eq!(ram.tally(ONE), Tally::default());
+        assert!(ram.has_left(ONE, Ticket(2)), "an empty queue has none");
     }
 }

@@ -117,6 +117,7 @@ fn scan_queues(db: &DB, families: &Families<'_>, epoch: Epoch, found: &mut Found
         found.last = found.last.max(ticket);
         if found.ram.knows(session) {
             found.ram.add(session, ticket, bytes);
+            found.ram.found_message(session, ticket);
             found.ram.keep();
             found.messages = found.messages.saturating_add(1);
             found.soonest = expires.map_or(found.soonest, |expires| found.soonest.min(expires));
@@ -184,6 +185,7 @@ impl Rows {
     }
 
     fn close(mut self, session: SessionId, found: &mut Found) {
+        found.recovered.last_session = found.recovered.last_session.max(session);
         if self.ended {
             return found.ended.push(session);
         }
@@ -191,7 +193,9 @@ impl Rows {
         record.expiry_s = self.expiry_s.unwrap_or(record.expiry_s);
         found.ram.found_session(session);
         for (ticket, exchange) in self.exchanges {
-            let open = Open { packet_id: exchange.packet_id, released: exchange.state == OutState::Released };
+            let released = exchange.state == OutState::Released;
+            // Until it is found in the queue, which is read later.
+            let open = Open { packet_id: exchange.packet_id, released, gone: !released };
             found.ram.put_exchange(session, ticket, Some(open));
             found.ram.order = found.ram.order.max(exchange.order);
             found.last = found.last.max(ticket);

@@ -19,8 +19,9 @@ use crate::store::record::Epoch;
 use crate::store::{Bounds, Level, Lost, Marks, Record};
 use crate::wake::Wake;
 
-/// Failed appends are remembered in this many stretches; nobody asks about a ticket that old.
-const FAILED_KEPT: usize = 4096;
+/// Failed appends are remembered in this many stretches, 16 bytes each. Who waits asks as soon as it is its turn, and what a core lets its
+/// clients publish between two looks, all of it refused, must be among them: one that is forgotten is acknowledged.
+const FAILED_KEPT: usize = 1 << 20;
 /// Bytes of appends that nobody waits for, above which somebody has to.
 const BEHIND_BYTES: usize = 64 * 1024 * 1024;
 /// What an append weighs beside its messages, about.
@@ -207,7 +208,10 @@ impl Shared {
 
     pub(super) fn fail(&self, first: Ticket, last: Ticket) {
         let mut failed = self.failed.lock();
-        failed.push_back(first.0..=last.0);
+        match failed.back_mut() {
+            Some(before) if before.end().checked_add(1) == Some(first.0) => *before = *before.start()..=last.0,
+            _ => failed.push_back(first.0..=last.0),
+        }
         if failed.len() > FAILED_KEPT {
             failed.pop_front();
         }
@@ -215,8 +219,12 @@ impl Shared {
     }
 
     pub(super) fn failed(&self, ticket: Ticket) -> bool {
-        self.any_failed.load(Ordering::Acquire)
-            && self.failed.lock().iter().rev().any(|range| range.contains(&ticket.0))
+        self.any_failed.load(Ordering::Acquire) && {
+            let failed = self.failed.lock();
+            // In order, as one thread writes in the order of tickets.
+            let at = failed.partition_point(|range| *range.end() < ticket.0);
+            failed.get(at).is_some_and(|range| range.contains(&ticket.0))
+        }
     }
 
     /// Everything up to here is in the log: who waits for no more than that may look.

@@ -1,5 +1,6 @@
 //! The store on real files: what was promised is there when it is opened again.
 
+mod absent;
 mod again;
 mod aging;
 mod churn;

@@ -52,14 +52,19 @@ pub fn restore(backup: &Path, to: &Path) -> Result<(), OpenError> {
     refuse_existing(&part)?;
     let wrong = |error| OpenError::system(&part, error);
     DirBuilder::new().recursive(true).mode(0o700).create(&part).map_err(wrong)?;
-    let copied = copy(backup, &part).and_then(|()| fs::rename(&part, to));
-    if let Err(error) = copied {
+    let copied = copy(backup, &part).and_then(|()| put_in_place(&part, to));
+    if copied.is_err() {
         // Half a copy is of no use, and was made here.
         let _ = fs::remove_dir_all(&part);
-        return Err(wrong(error));
     }
+    copied.map_err(wrong)
+}
+
+/// Gives a store that is whole the name under which a broker opens it.
+pub(super) fn put_in_place(part: &Path, to: &Path) -> io::Result<()> {
+    fs::rename(part, to)?;
     let parent = to.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    marker::sync_folder(parent).map_err(|error| OpenError::system(to, error))
+    marker::sync_folder(parent)
 }
 
 /// A name beside a folder.

@@ -1,7 +1,8 @@
 //! Saving what is left of a damaged store: whole rows go into a new one, and what is not whole is said.
 //!
 //! The damaged store is copied first and never written to. If its MANIFEST still fits, the copy is opened past the damage in
-//! its logs; else RocksDB makes a new MANIFEST from the tables, and the logs are read here.
+//! its logs; else RocksDB makes a new MANIFEST from the tables, and the logs are read here. The new store gets its name last: half of it
+//! would look like one that never had more.
 
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt as _;
@@ -13,7 +14,7 @@ use super::super::layout::{self, BODY, FAMILIES, META, QUEUE, RETAINED, Row, SES
 use super::super::live;
 use super::super::open::{self, OpenError, Opened};
 use super::super::{folder, journal, marker, recover};
-use super::backup::beside;
+use super::backup::{beside, put_in_place};
 use super::survey::{Damage, Rows};
 use super::walk::walk;
 use super::{copy, refuse_taken};
@@ -40,19 +41,21 @@ pub fn salvage(from: &Path, to: &Path) -> Result<Salvaged, OpenError> {
     let from = folder::existing(from)?;
     refuse_taken(to)?;
     let _held = hold(&from)?;
-    let work = beside(to, "salvage");
+    let (work, part) = (beside(to, "salvage"), beside(to, "part"));
     refuse_taken(&work)?;
+    refuse_taken(&part)?;
     let wrong = |error| OpenError::system(&work, error);
     DirBuilder::new().recursive(true).mode(0o700).create(&work).map_err(wrong)?;
     copy(&from, &work).map_err(wrong)?;
     let mut salvaged = Salvaged::default();
     let old = open_past_damage(&work, &mut salvaged)?;
-    let Opened { db: new, marker, .. } = open::open(to)?;
-    salvaged.take_over(&old, &new).map_err(|error| OpenError::database(to, &error))?;
-    new.flush_wal(true).map_err(|error| OpenError::database(to, &error))?;
+    let Opened { db: new, marker, .. } = open::open(&part)?;
+    salvaged.take_over(&old, &new).map_err(|error| OpenError::database(&part, &error))?;
+    new.flush_wal(true).map_err(|error| OpenError::database(&part, &error))?;
     let sequence = new.latest_sequence_number();
     drop((old, new));
-    marker.close_clean(sequence).map_err(|error| OpenError::system(to, error))?;
+    marker.close_clean(sequence).map_err(|error| OpenError::system(&part, error))?;
+    put_in_place(&part, to).map_err(|error| OpenError::system(to, error))?;
     fs::remove_dir_all(&work).map_err(wrong)?;
     Ok(salvaged)
 }

@@ -222,6 +222,23 @@ fn a_damaged_log_costs_what_is_in_it_and_a_lost_manifest_nothing() {
 }
 
 #[test]
+fn what_is_saved_has_its_name_only_once_it_is_whole() {
+    let (place, new) = (place(), place());
+    filled(place.path());
+    let to = new.path().join("data");
+    std::thread::scope(|scope| {
+        let saving = scope.spawn(|| salvage(place.path(), &to).unwrap());
+        while !to.exists() {
+            std::thread::yield_now();
+        }
+        let state = marker::Contents::read(&to).unwrap().map(|contents| contents.state);
+        assert_eq!(state, Some(marker::State::Clean), "a broker would open it as it is now");
+        saving.join().unwrap();
+    });
+    assert_eq!(folder::names(new.path()).unwrap(), ["data"], "nothing is left of the work");
+}
+
+#[test]
 fn a_backup_made_while_messages_come_in_is_whole_and_is_restored() {
     let (place, copies) = (place(), place());
     let store = open(place.path());

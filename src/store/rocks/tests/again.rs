@@ -3,11 +3,11 @@
 use super::*;
 
 /// As a write that failed leaves it.
-fn break_off(store: &Rocks) {
+pub(super) fn break_off(store: &Rocks) {
     drop(store.shared.db.lock().take());
 }
 
-fn opened_again(store: &Rocks) {
+pub(super) fn opened_again(store: &Rocks) {
     let until = Instant::now() + Duration::from_secs(20);
     while store.shared.db.lock().is_none() {
         assert!(Instant::now() < until, "it is not opened again");
@@ -97,4 +97,25 @@ fn what_frees_an_identifier_is_synced_before_pubcomp_in_every_mode() {
         let (sequence, synced) = marked(folder.path());
         assert_eq!(synced, sequence, "a power cut could take the release back");
     }
+}
+
+#[test]
+fn the_number_of_an_ended_session_is_not_free_before_its_rows_are_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let (ended, new) = (SessionId(2), SessionId(3));
+    let opened = super::super::open::open(folder.path()).unwrap();
+    // As a kill leaves it behind the commit that ends the session.
+    let key = layout::row_key(ended, layout::Row::Ended, &[]);
+    let sessions = opened.db.cf_handle(layout::SESSION).unwrap();
+    opened.db.put_cf(sessions, &key, crate::store::record::seal(&key, &[])).unwrap();
+    let found = super::super::recover::scan(&opened.db, EPOCH).unwrap();
+    assert_eq!((found.ended, found.recovered.last_session), (vec![ended], ended));
+    let directory = crate::broker::directory::Directory::new();
+    directory.reserve(ended);
+    let client = ClientId::new("c");
+    let room = crate::broker::directory::Room::Needed;
+    let wish = crate::broker::directory::Wish { client: &client, owner: None, clean_start: false, durable: true, room };
+    let at = crate::broker::seat::Address { core: 0, slot: 1, generation: 1 };
+    let crate::broker::directory::Claim::Fresh(seat) = directory.claim(wish, at) else { panic!("there is none") };
+    assert_eq!(seat.session, new);
 }

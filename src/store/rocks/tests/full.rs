@@ -59,7 +59,10 @@ fn a_queue_that_cannot_be_read_is_not_an_empty_one() {
     let file = folder.path().join(table.name.trim_start_matches('/'));
     let file = std::fs::OpenOptions::new().write(true).open(file).unwrap();
     file.write_all_at(&[0xAA; 64], 100).unwrap();
-    assert!(oldest::read(&db, queue, (ONE, Ticket::NONE), |_| true).is_err());
+    let error = oldest::read(&db, queue, (ONE, Ticket::NONE), |_| true).unwrap_err();
+    assert!(is_damage(&error), "{error}");
+    let refused = rocksdb::DB::open_default(folder.path()).unwrap_err();
+    assert!(!is_damage(&refused), "{refused}: another time it may not be");
 }
 
 #[test]
