@@ -21,7 +21,7 @@ use super::world::World;
 const DELAY_S: u32 = 1;
 const DELAY: Duration = Duration::from_secs(DELAY_S as u64);
 /// A will that does not come so long after it was due does not come: the broker begins many lives in this time.
-const PATIENCE: Duration = Duration::from_secs(15);
+const PATIENCE: Duration = Duration::from_secs(45);
 
 /// How often each will was heard, by mourner and number.
 pub type Heard = Arc<Mutex<HashMap<(usize, usize), usize>>>;

@@ -24,7 +24,7 @@ use super::support::wire::Version;
 use super::world::World;
 
 /// Everything that was begun is finished within this time.
-const DRAIN: Duration = Duration::from_secs(60);
+const DRAIN: Duration = Duration::from_secs(90);
 /// What is owed and does not come within this time does not come.
 const STALLED: Duration = Duration::from_secs(6);
 /// The marker file, where in it the state is, and the state that a stop in order leaves.
