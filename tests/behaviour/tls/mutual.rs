@@ -61,7 +61,7 @@ fn is_let_in(broker: &Broker, config: &ClientConfig) {
 fn is_refused(broker: &Broker, config: &ClientConfig) {
     for listener in ["mqtts", "wss"] {
         let mut wire = tls_over(tcp(broker.addr(listener)), config.clone());
-        wire.limit_read(CLOSE);
+        wire.limit_read(WAIT);
         // In 1.3 the client may speak before the server has looked at its certificate.
         let refused = wire.write_all(&Connect::new(V5, unique("c")).bytes()).and_then(|()| wire.read(&mut [0; 9]));
         let told = refused.expect_err("not let in");
