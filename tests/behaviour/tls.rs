@@ -283,7 +283,7 @@ impl Stuck {
     }
 
     /// Says `drip` byte by byte for a while, then waits for the end of the connection.
-    fn is_closed_in_time(mut self, drip: &[u8]) {
+    fn ends_in_time(mut self, drip: &[u8]) {
         for byte in drip {
             let _ = self.socket.write_all(&[*byte]);
             std::thread::sleep(Duration::from_millis(100));
@@ -297,7 +297,7 @@ impl Stuck {
 
 /// From accepting a connection to its complete CONNECT there is one deadline, however far it has come.
 #[test]
-fn a_handshake_that_does_not_end_is_closed_in_time() {
+fn a_handshake_that_does_not_end_ends_in_time() {
     let broker = broker::with(&format!("{}[limits]\nconnect_timeout_s = 2\n", broker::SECURE));
     let hello = |wire: &mut Tls| {
         let mut bytes = Vec::new();
@@ -337,9 +337,9 @@ fn a_handshake_that_does_not_end_is_closed_in_time() {
     let bytes = hello(&mut secure(&broker, &TLS13));
     let drip = Stuck::new("a byte now and then", || secure(&broker, &TLS13), |_| Ok(()));
     std::thread::scope(|scope| {
-        scope.spawn(|| drip.is_closed_in_time(&bytes[..12]));
+        scope.spawn(|| drip.ends_in_time(&bytes[..12]));
         for stuck in stuck {
-            scope.spawn(|| stuck.is_closed_in_time(&[]));
+            scope.spawn(|| stuck.ends_in_time(&[]));
         }
     });
     sound_at(&broker);
