@@ -58,7 +58,7 @@ check: tools ## formatting and lints
 	$(ROCKSDB) $(CARGO) clippy --locked --all-targets -- -D warnings
 
 SECONDS ?= 60
-FUZZ ?= decode session_ops filter_match layers
+FUZZ ?= decode session_ops filter_match layers tls
 # libFuzzer without cargo-fuzz, which asks for a nightly compiler unless it is told not to and has to be compiled first:
 # a stable compiler has the coverage pass, and gcc compiles the rest.
 fuzz: tools ## the fuzz targets (FUZZ="decode layers" for some), each for SECONDS=60; what they find is kept in target/fuzz

@@ -17,7 +17,7 @@ const CUT: Duration = Duration::from_millis(1);
 const ANSWERS: usize = 10;
 
 /// A connection's whole stream: connect, subscribe, publish at each QoS, unsubscribe elsewhere, ping.
-fn stream(version: Version, id: &str, topic: &str) -> Vec<u8> {
+pub(super) fn stream(version: Version, id: &str, topic: &str) -> Vec<u8> {
     let props = if version == Version::V5 { Props::new().user("a", "b") } else { Props::new() };
     let publication = |payload: &str| Publication::new(topic, payload).props(props.clone());
     let will = Will::new("never", "sent").props(props.clone());
@@ -39,9 +39,12 @@ fn split(packets: Vec<Packet>) -> (Vec<Packet>, Vec<Packet>) {
     packets.into_iter().partition(|packet| matches!(packet, Packet::Publish(_)))
 }
 
-/// Sends the parts one by one and collects everything that comes.
 fn replay(version: Version, parts: &[&[u8]]) -> (Vec<Packet>, Vec<Packet>) {
-    let mut client = Client::tcp(broker::shared(), version);
+    replay_over(Client::tcp(broker::shared(), version), parts)
+}
+
+/// Sends the parts one by one and collects everything that comes.
+pub(super) fn replay_over(mut client: Client, parts: &[&[u8]]) -> (Vec<Packet>, Vec<Packet>) {
     let mut packets = Vec::new();
     for part in parts {
         client.send(part);

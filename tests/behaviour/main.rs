@@ -23,6 +23,7 @@ mod settings;
 mod slow;
 mod states;
 mod takeover;
+mod tls;
 mod websocket;
 
 use std::net::SocketAddr;

@@ -89,3 +89,8 @@ fn trees_of_filters_and_names_find_what_a_plain_matcher_finds() {
 fn layers_give_the_same_however_their_bytes_were_cut() {
     holds("layers");
 }
+
+#[test]
+fn tls_gives_what_was_said_and_nothing_else() {
+    holds("tls");
+}

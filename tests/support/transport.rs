@@ -49,7 +49,8 @@ pub fn tcp(addr: SocketAddr) -> TcpStream {
 /// TLS over TCP.
 pub type Tls = StreamOwned<ClientConnection, TcpStream>;
 
-impl Wire for Tls {
+/// The end of our direction is a FIN, as when a program dies: no close_notify goes before it.
+impl<S: Wire> Wire for StreamOwned<ClientConnection, S> {
     fn limit_read(&self, within: Duration) {
         self.sock.limit_read(within);
     }
@@ -59,19 +60,30 @@ impl Wire for Tls {
     }
 
     fn finish_writing(&self) -> Result<()> {
-        self.sock.shutdown(Shutdown::Write)
+        self.sock.finish_writing()
     }
 }
 
 /// A TLS connection to `localhost` that trusts the authority in this PEM file.
 #[track_caller]
 pub fn tls(addr: SocketAddr, ca: &Path) -> Tls {
+    let config = ClientConfig::builder().with_root_certificates(trust(ca)).with_no_client_auth();
+    tls_over(tcp(addr), config)
+}
+
+/// The authority in this PEM file.
+#[track_caller]
+pub fn trust(ca: &Path) -> RootCertStore {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(ca).expect("a certificate")).expect("an authority");
-    let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    roots
+}
+
+/// A TLS connection to `localhost` over any stream. Nothing is sent before something is written or read.
+#[track_caller]
+pub fn tls_over<S: Wire>(stream: S, config: ClientConfig) -> StreamOwned<ClientConnection, S> {
     let name = ServerName::try_from("localhost").expect("a name");
-    let connection = ClientConnection::new(Arc::new(config), name).expect("a usable configuration");
-    StreamOwned::new(connection, tcp(addr))
+    StreamOwned::new(ClientConnection::new(Arc::new(config), name).expect("a usable configuration"), stream)
 }
 
 /// First bytes of WebSocket frames that are the last of their message.

@@ -9,6 +9,7 @@ pub mod filter_match;
 pub mod input;
 pub mod layers;
 pub mod session_ops;
+pub mod tls;
 
 /// One target.
 #[derive(Debug, Clone, Copy)]
@@ -22,9 +23,10 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 4] = [
+pub const TARGETS: [Target; 5] = [
     Target { name: "decode", run: decode::run, seeds: decode::seeds },
     Target { name: "session_ops", run: session_ops::run, seeds: session_ops::seeds },
     Target { name: "filter_match", run: filter_match::run, seeds: filter_match::seeds },
     Target { name: "layers", run: layers::run, seeds: layers::seeds },
+    Target { name: "tls", run: tls::run, seeds: tls::seeds },
 ];

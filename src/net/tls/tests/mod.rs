@@ -1,5 +1,6 @@
 //! A client of rustls' own at the other end, with every byte in the test's hands.
 
+mod forged;
 mod hostile;
 mod identity;
 mod stream;
@@ -86,6 +87,14 @@ impl Link {
                 return Ok(closed);
             }
         }
+    }
+
+    /// Passes bytes to the server and its answer back; what the client says to that.
+    fn answered(&mut self, bytes: &[u8]) -> Vec<u8> {
+        assert_eq!(self.serve(bytes), Ok(false));
+        let answer = self.server_bytes(b"");
+        self.tell(&answer).unwrap();
+        self.client_bytes()
     }
 
     fn established(mut self) -> Self {

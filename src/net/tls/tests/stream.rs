@@ -197,3 +197,40 @@ fn a_damaged_record_ends_the_connection_with_an_alert_and_what_came_before_it_co
         assert_eq!(link.plain, b"good");
     }
 }
+
+#[test]
+fn every_cut_of_a_handshake_leads_to_the_same_connection() {
+    let (authority, config) = plain_server();
+    for version in [&TLS12, &TLS13] {
+        for expected in [HandshakeKind::Full, HandshakeKind::Resumed] {
+            for flight in 0..2 {
+                let mut cut = 0;
+                loop {
+                    let client_config = authority.client_config(version, None);
+                    if expected == HandshakeKind::Resumed {
+                        Link::new(&config, &client_config, usize::MAX).established();
+                    }
+                    let mut link = Link::new(&config, &client_config, usize::MAX);
+                    let mut bytes = link.client_bytes();
+                    for _ in 0..flight {
+                        bytes = link.answered(&bytes);
+                    }
+                    // Flights of the same kind differ by some bytes: so do signatures.
+                    if cut >= bytes.len() {
+                        break;
+                    }
+                    let (first, second) = bytes.split_at(cut);
+                    // The core has the layer's answers sent after each read.
+                    link.answered(first);
+                    let after = link.answered(second);
+                    link.answered(&after);
+                    let mut link = link.established();
+                    assert_eq!(link.client.handshake_kind(), Some(expected), "flight {flight} cut at {cut}");
+                    link.echo(b"hello");
+                    cut += 1;
+                }
+                assert!(cut > 30, "flight {flight} of {expected:?} is there");
+            }
+        }
+    }
+}
