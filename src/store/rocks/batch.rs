@@ -71,8 +71,10 @@ pub(super) struct Builder<'a> {
     cancelled: HashSet<(SessionId, Ticket), RandomState>,
     /// Topics whose retained message is said to have expired and was not replaced in this window so far.
     expired: HashSet<Box<str>, RandomState>,
-    /// Taken out of their queues by their sessions in this commit: a read finds them still.
+    /// Taken out of their queues in this commit: a read finds them still.
     done: HashSet<(SessionId, Ticket), RandomState>,
+    /// The first ticket of this window. What it enqueues is found by no read.
+    first: Ticket,
 }
 
 impl<'a> Builder<'a> {
@@ -92,12 +94,14 @@ impl<'a> Builder<'a> {
             cancelled: HashSet::default(),
             expired: HashSet::default(),
             done: HashSet::default(),
+            first: Ticket(u64::MAX),
         }
     }
 
     /// Finds messages that are enqueued and done with in this window, and topics whose message has expired.
     pub(super) fn look_ahead(&mut self, window: &[Append]) {
         let first = window.first().map_or(Ticket::NONE, |append| append.ticket);
+        self.first = first;
         for record in window.iter().flat_map(|append| &append.records) {
             match record {
                 // Earlier tickets were enqueued by an earlier commit.
@@ -162,7 +166,6 @@ impl<'a> Builder<'a> {
             Record::Open(record) => self.open(&record),
             Record::Leave { session, ends_wall_ms } if self.ram.knows(session) => {
                 self.ram.leave(session);
-                self.ram.forget_dropped(session);
                 self.put_row(&layout::row_key(session, Row::Leave, &[]), &record::leave_body(ends_wall_ms));
             }
             Record::Leave { .. } => {}
@@ -235,7 +238,8 @@ impl<'a> Builder<'a> {
         while self.is_full(session, bytes) {
             let Some(oldest) = self.oldest(session) else { return };
             self.remove(session, oldest);
-            self.ram.drop_oldest(session, oldest);
+            self.ram.drop_oldest(session);
+            self.done.insert((session, oldest));
             self.ram.found_head(session, Ticket(oldest.0 + 1));
             self.lost.queue_full += 1;
         }
@@ -289,7 +293,6 @@ impl<'a> Builder<'a> {
     fn open(&mut self, record: &crate::store::SessionRecord) {
         let session = record.session;
         self.ram.begin(session);
-        self.ram.forget_dropped(session);
         self.put_row(&layout::row_key(session, Row::Session, &[]), &record::session_body(record));
         for row in [Row::Leave, Row::Expiry, Row::Will] {
             self.delete_row(&layout::row_key(session, row, &[]));
@@ -302,7 +305,6 @@ impl<'a> Builder<'a> {
         }
         self.lost.session_ended += u64::from(self.ram.tally(session).messages);
         self.ram.end(session);
-        self.ram.forget_dropped(session);
         self.delete_row(&layout::row_key(session, Row::Session, &[]));
         // Its other rows may be many: they go piece by piece, also after a restart.
         self.put_row(&layout::row_key(session, Row::Ended, &[]), &[]);
@@ -355,9 +357,20 @@ impl<'a> Builder<'a> {
 
     /// A session needs a message no more.
     fn take_out(&mut self, session: SessionId, ticket: Ticket) {
+        if self.is_gone(session, ticket) {
+            return;
+        }
         self.remove(session, ticket);
-        self.ram.subtract(session, ticket);
+        self.ram.subtract(session);
         self.ram.oldest.forget(session);
         self.done.insert((session, ticket));
+    }
+
+    /// Whether a message of which a session speaks has been dropped from its queue, which was full. To take it out once more would
+    /// count it twice, and take what is stored once for many queues from one that still waits for it.
+    fn is_gone(&self, session: SessionId, ticket: Ticket) -> bool {
+        let stored = || super::intact(self.db.get_pinned_cf(self.families.queue, layout::queue_key(session, ticket)));
+        self.ram.has_lost(session)
+            && (self.done.contains(&(session, ticket)) || ticket < self.first && stored().is_none())
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Changes are made while a commit is put together and taken back if it fails: each is noted with what was there before.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
 
@@ -33,6 +33,8 @@ struct Known {
     messages: u32,
     /// Its client is there, or may be.
     here: bool,
+    /// Its queue was full and lost messages since its client came: it may speak of some that are gone.
+    has_lost: bool,
 }
 
 impl Known {
@@ -59,7 +61,6 @@ enum Undo {
     Session(SessionId, Option<Known>),
     Exchange((SessionId, Ticket), Option<Open>),
     Body(Ticket, Option<u32>),
-    Dropped((SessionId, Ticket), bool),
 }
 
 /// Everything the writer knows without asking the disk.
@@ -69,8 +70,6 @@ pub(super) struct Ram {
     exchanges: Map<(SessionId, Ticket), Open>,
     /// Messages stored once for many queues, and how many queues still refer to each.
     bodies: Map<Ticket, u32>,
-    /// Dropped from a full queue while its session may hold it: its end must not be counted again.
-    dropped: HashSet<(SessionId, Ticket), RandomState>,
     /// The order in which exchanges are sent again.
     pub(super) order: u64,
     /// What full queues lose next.
@@ -103,13 +102,13 @@ impl Ram {
     /// A session begins, or its client is back.
     pub(super) fn begin(&mut self, session: SessionId) {
         let was = self.sessions.get(&session).copied();
-        self.put_session(session, Some(Known { here: true, ..was.unwrap_or_default() }));
+        self.put_session(session, Some(Known { here: true, has_lost: false, ..was.unwrap_or_default() }));
     }
 
     /// Its client is gone.
     pub(super) fn leave(&mut self, session: SessionId) {
         if let Some(was) = self.sessions.get(&session).copied().filter(|was| was.here) {
-            self.put_session(session, Some(Known { here: false, ..was }));
+            self.put_session(session, Some(Known { here: false, has_lost: false, ..was }));
         }
     }
 
@@ -160,11 +159,7 @@ impl Ram {
     }
 
     /// A message has left the queue of a session.
-    pub(super) fn subtract(&mut self, session: SessionId, ticket: Ticket) {
-        if self.dropped.remove(&(session, ticket)) {
-            self.journal.push(Undo::Dropped((session, ticket), true));
-            return;
-        }
+    pub(super) fn subtract(&mut self, session: SessionId) {
         let tally = self.tally(session);
         let left = match tally.messages {
             0 | 1 => Tally::default(),
@@ -175,12 +170,17 @@ impl Ram {
         self.put_tally(session, left);
     }
 
-    /// The oldest message was dropped for want of room; its session may still speak of it.
-    pub(super) fn drop_oldest(&mut self, session: SessionId, ticket: Ticket) {
-        self.subtract(session, ticket);
-        if self.dropped.insert((session, ticket)) {
-            self.journal.push(Undo::Dropped((session, ticket), false));
+    /// The oldest message was dropped for want of room. A client that is there may have it, or be sent it, all the same.
+    pub(super) fn drop_oldest(&mut self, session: SessionId) {
+        self.subtract(session);
+        if let Some(was) = self.sessions.get(&session).copied().filter(|was| was.here && !was.has_lost) {
+            self.put_session(session, Some(Known { has_lost: true, ..was }));
         }
+    }
+
+    /// Whether the session may speak of messages that its queue has lost.
+    pub(super) fn has_lost(&self, session: SessionId) -> bool {
+        self.sessions.get(&session).is_some_and(|known| known.has_lost)
     }
 
     /// Nothing waits before this place: found by reading. No part of a commit.
@@ -192,18 +192,10 @@ impl Ram {
 
     /// The store was opened again and read, and the sessions went on: what is known of them and lies on no disk stays.
     pub(super) fn inherit(&mut self, before: Ram) {
-        self.dropped = before.dropped;
-        for session in before.sessions.iter().filter(|(_, known)| known.here).map(|(session, _)| session) {
+        for (session, was) in before.sessions.iter().filter(|(_, known)| known.here) {
             if let Some(known) = self.sessions.get_mut(session) {
-                known.here = true;
+                (known.here, known.has_lost) = (true, was.has_lost);
             }
-        }
-    }
-
-    /// The session is over, or its client is back: what was dropped before is not spoken of any more.
-    pub(super) fn forget_dropped(&mut self, session: SessionId) {
-        if !self.dropped.is_empty() {
-            self.dropped.retain(|(of, _)| *of != session);
         }
     }
 
@@ -233,10 +225,6 @@ impl Ram {
     pub(super) fn keep(&mut self) {
         self.journal.clear();
         self.journal.shrink_to(SHRINK_ABOVE);
-        let sparse = |places: usize, used: usize| places > SHRINK_ABOVE && used < places / 8;
-        if sparse(self.dropped.capacity(), self.dropped.len()) {
-            self.dropped.shrink_to(self.dropped.len() * 2);
-        }
         shrink(&mut self.sessions);
         shrink(&mut self.exchanges);
         shrink(&mut self.bodies);
@@ -250,8 +238,6 @@ impl Ram {
                 Undo::Session(session, was) => restore(&mut self.sessions, session, was),
                 Undo::Exchange(key, was) => restore(&mut self.exchanges, key, was),
                 Undo::Body(ticket, was) => restore(&mut self.bodies, ticket, was),
-                Undo::Dropped(key, true) => drop(self.dropped.insert(key)),
-                Undo::Dropped(key, false) => drop(self.dropped.remove(&key)),
             }
         }
     }
@@ -289,14 +275,12 @@ mod tests {
         ram.put_exchange(ONE, Ticket(1), PacketId::new(4).map(|packet_id| Open { packet_id, released: false }));
         ram.release_body(Ticket(1));
         ram.release_body(Ticket(1));
-        ram.drop_oldest(ONE, Ticket(1));
+        ram.drop_oldest(ONE);
         ram.leave(ONE);
         ram.end(ONE);
         ram.take_back();
         assert_eq!((ram.tally(ONE), ram.exchange(ONE, Ticket(1)), ram.refers_to(Ticket(1))), before);
-        assert!(ram.knows(ONE) && !ram.is_away(ONE));
-        ram.subtract(ONE, Ticket(1));
-        assert_eq!(ram.tally(ONE), Tally::default(), "what was dropped and taken back is counted again");
+        assert!(ram.knows(ONE) && !ram.is_away(ONE) && !ram.has_lost(ONE));
     }
 
     #[test]
@@ -305,15 +289,17 @@ mod tests {
     }
 
     #[test]
-    fn a_dropped_message_is_counted_once() {
+    fn only_who_is_there_speaks_of_what_was_lost() {
         let mut ram = Ram::default();
         ram.begin(ONE);
         ram.add(ONE, Ticket(1), 10);
+        ram.drop_oldest(ONE);
+        assert!(ram.has_lost(ONE));
+        ram.leave(ONE);
         ram.add(ONE, Ticket(2), 10);
-        ram.drop_oldest(ONE, Ticket(1));
-        ram.subtract(ONE, Ticket(1));
-        assert_eq!(ram.tally(ONE).messages, 1);
-        ram.subtract(ONE, Ticket(2));
-        assert_eq!(ram.tally(ONE), Tally::default());
+        ram.drop_oldest(ONE);
+        assert!(!ram.has_lost(ONE));
+        ram.begin(ONE);
+        assert!(!ram.has_lost(ONE), "it reads what is there now");
     }
 }

@@ -44,6 +44,30 @@ fn the_oldest_of_a_full_queue_are_read_several_at_a_time() {
     assert_eq!(read, tickets[1..64], "one went, the others of that read are known");
 }
 
+/// A store where a broadcast to six sessions has been dropped from the full queue of the first, whose client may have it all the same.
+fn lost_by_one(folder: &Path) -> (Rocks, Ticket, String) {
+    let store = open_with(folder, dropping(1));
+    store.append((1..=6).map(|n| session(SessionId(n))).collect());
+    let body = "b".repeat(1000);
+    let ticket = wait(&store, vec![enqueue(&body, 1..=6)]);
+    wait(&store, vec![enqueue("next", [1])]);
+    assert_eq!((waiting(&store, 1), store.lost().queue_full), (vec!["next".to_owned()], 1));
+    (store, ticket, body)
+}
+
+#[test]
+fn what_a_full_queue_lost_is_let_go_of_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, ticket, body) = lost_by_one(folder.path());
+    for n in 1..=5 {
+        wait(&store, vec![Record::Edit(SessionId(n), Change::Done { ticket })]);
+    }
+    assert_eq!(waiting(&store, 1), ["next"]);
+    assert_eq!(waiting(&store, 6), [body], "its message is stored once for all six");
+    drop(store);
+    assert_eq!(waiting(&open(folder.path()), 6).len(), 1);
+}
+
 #[test]
 fn a_queue_that_cannot_be_read_is_not_an_empty_one() {
     let folder = tempfile::tempdir().unwrap();
