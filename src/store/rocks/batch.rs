@@ -16,6 +16,7 @@ use super::shared::{Append, Gone, Why};
 use crate::clock::Moment;
 use crate::identity::{SessionId, Ticket};
 use crate::message::Message;
+use crate::mqtt::{PacketId, QoS};
 use crate::session::{Change, OutState};
 use crate::store::record::{self, Epoch};
 use crate::store::{Bounds, Level, Lost, Publisher, Recipient, Record, WhenFull};
@@ -317,15 +318,11 @@ impl<'a> Builder<'a> {
                 self.delete_row(&layout::received_key(session, id));
                 self.releases = true;
             }
-            Change::Sent { ticket, packet_id } if !self.cancelled.contains(&(session, ticket)) => {
-                self.put_exchange(session, ticket, Open { packet_id, released: false });
-            }
-            Change::Received { ticket } if !self.cancelled.contains(&(session, ticket)) => {
-                let Some(open) = self.ram.exchange(session, ticket).filter(|open| !open.released) else { return };
-                self.put_exchange(session, ticket, Open { released: true, ..open });
-                self.take_out(session, ticket);
-            }
-            Change::Sent { .. } | Change::Received { .. } => {}
+            Change::Sent { ticket, .. } | Change::SetAside { ticket } | Change::Received { ticket }
+                if self.cancelled.contains(&(session, ticket)) => {}
+            Change::Sent { ticket, packet_id, qos } => self.sent(session, ticket, (packet_id, qos)),
+            Change::SetAside { ticket } => self.leave_behind(session, ticket, OutState::SetAside),
+            Change::Received { ticket } => self.leave_behind(session, ticket, OutState::Released),
             Change::Done { ticket } => self.done(session, ticket),
             Change::Expiry { expiry_s } => {
                 self.put_row(&layout::row_key(session, Row::Expiry, &[]), &record::expiry_body(expiry_s));
@@ -333,10 +330,33 @@ impl<'a> Builder<'a> {
         }
     }
 
+    /// Said once more at the end of a connection, it only moves behind the others.
+    fn sent(&mut self, session: SessionId, ticket: Ticket, (packet_id, qos): (PacketId, QoS)) {
+        let state = match self.ram.exchange(session, ticket) {
+            Some(open) => open.state,
+            None if !self.is_gone(session, ticket) => OutState::Published,
+            // A full queue has dropped it while it was on its way to a client that may hold it then.
+            None if qos == QoS::ExactlyOnce => OutState::SetAside,
+            None => return,
+        };
+        self.put_exchange(session, ticket, Open { packet_id, state });
+    }
+
+    /// An exchange needs its message no more, and its identifier still.
+    fn leave_behind(&mut self, session: SessionId, ticket: Ticket, state: OutState) {
+        let Some(open) = self.ram.exchange(session, ticket).filter(|open| open.state != OutState::Released) else {
+            return;
+        };
+        self.put_exchange(session, ticket, Open { state, ..open });
+        if open.has_message() {
+            self.take_out(session, ticket);
+        }
+    }
+
     fn put_exchange(&mut self, session: SessionId, ticket: Ticket, open: Open) {
         self.ram.order += 1;
-        let state = if open.released { OutState::Released } else { OutState::Published };
-        let exchange = record::Exchange { order: self.ram.order, packet_id: open.packet_id, state };
+        let Open { packet_id, state } = open;
+        let exchange = record::Exchange { order: self.ram.order, packet_id, state };
         self.put_row(&layout::exchange_key(session, ticket), &record::exchange_body(exchange));
         self.ram.put_exchange(session, ticket, Some(open));
     }
@@ -350,7 +370,7 @@ impl<'a> Builder<'a> {
             self.delete_row(&layout::exchange_key(session, ticket));
             self.ram.put_exchange(session, ticket, None);
         }
-        if open.is_none_or(|open| !open.released) {
+        if open.is_none_or(Open::has_message) {
             self.take_out(session, ticket);
         }
     }

@@ -9,6 +9,7 @@ use foldhash::fast::RandomState;
 use super::oldest::Oldest;
 use crate::identity::{SessionId, Ticket};
 use crate::mqtt::PacketId;
+use crate::session::OutState;
 
 /// A table gives memory back when less than an eighth of it is used, but not below this many places.
 const SHRINK_ABOVE: usize = 4096;
@@ -51,8 +52,14 @@ impl Known {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Open {
     pub(super) packet_id: PacketId,
-    /// PUBREC came: the message has left the queue.
-    pub(super) released: bool,
+    pub(super) state: OutState,
+}
+
+impl Open {
+    /// Whether its message still lies in the queue.
+    pub(super) fn has_message(self) -> bool {
+        self.state == OutState::Published
+    }
 }
 
 /// A change, as it has to be taken back.
@@ -272,7 +279,11 @@ mod tests {
         ram.keep();
         let before = (ram.tally(ONE), ram.exchange(ONE, Ticket(1)), ram.refers_to(Ticket(1)));
         ram.add(ONE, Ticket(2), 30);
-        ram.put_exchange(ONE, Ticket(1), PacketId::new(4).map(|packet_id| Open { packet_id, released: false }));
+        ram.put_exchange(
+            ONE,
+            Ticket(1),
+            PacketId::new(4).map(|packet_id| Open { packet_id, state: OutState::Published }),
+        );
         ram.release_body(Ticket(1));
         ram.release_body(Ticket(1));
         ram.drop_oldest(ONE);

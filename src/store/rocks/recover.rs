@@ -12,7 +12,7 @@ use super::layout::{self, Row};
 use super::ram::{Open, Ram};
 use crate::clock::Moment;
 use crate::identity::{SessionId, Ticket};
-use crate::session::{OutState, SavedSubscription};
+use crate::session::SavedSubscription;
 use crate::store::record::{self, Epoch, Unreadable};
 use crate::store::{Recovered, SessionRecord};
 
@@ -191,7 +191,7 @@ impl Rows {
         record.expiry_s = self.expiry_s.unwrap_or(record.expiry_s);
         found.ram.found_session(session);
         for (ticket, exchange) in self.exchanges {
-            let open = Open { packet_id: exchange.packet_id, released: exchange.state == OutState::Released };
+            let open = Open { packet_id: exchange.packet_id, state: exchange.state };
             found.ram.put_exchange(session, ticket, Some(open));
             found.ram.order = found.ram.order.max(exchange.order);
             found.last = found.last.max(ticket);

@@ -2,6 +2,7 @@
 
 mod again;
 mod aging;
+mod aside;
 mod churn;
 mod full;
 
@@ -115,8 +116,8 @@ fn what_was_appended_is_there_when_it_is_opened_again() {
     store.append(vec![session(ONE), Record::Subscribe(ONE, subscription.clone()), Record::Retain(message("kept"))]);
     let tickets: Vec<Ticket> = (0..4).map(|n| store.append(vec![enqueue(&n.to_string(), [1])])).collect();
     store.append(vec![Record::Received { session: ONE, packet_id: id(4) }]);
-    edit(&store, Change::Sent { ticket: tickets[0], packet_id: id(11) });
-    edit(&store, Change::Sent { ticket: tickets[1], packet_id: id(12) });
+    edit(&store, Change::Sent { ticket: tickets[0], packet_id: id(11), qos: QoS::ExactlyOnce });
+    edit(&store, Change::Sent { ticket: tickets[1], packet_id: id(12), qos: QoS::ExactlyOnce });
     edit(&store, Change::Received { ticket: tickets[0] });
     edit(&store, Change::Done { ticket: tickets[2] });
     store.append(vec![Record::Leave { session: ONE, ends_wall_ms: Some(77) }]);

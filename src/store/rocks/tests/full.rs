@@ -19,7 +19,7 @@ fn a_full_queue_loses_its_oldest_in_order_whatever_its_session_does_meanwhile() 
     put(200);
     // 1 is done with, 2 is under way: 3 is the next to go.
     wait(&store, vec![Record::Edit(ONE, Change::Done { ticket: tickets[1] })]);
-    wait(&store, vec![Record::Edit(ONE, Change::Sent { ticket: tickets[2], packet_id: id(1) })]);
+    wait(&store, vec![Record::Edit(ONE, Change::Sent { ticket: tickets[2], packet_id: id(1), qos: QoS::ExactlyOnce })]);
     put(201);
     put(202);
     let expected = |from: usize| (from..203).map(|n| n.to_string()).collect::<Vec<_>>();
