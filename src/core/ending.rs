@@ -123,17 +123,24 @@ impl Core {
             broker.doubt(seat, doubtful);
             // Before the seat is free: whoever takes it calls off what was planned, and cannot do so too early.
             self.plan_ending(seat, will.map(|will| (owner, will)), ends, level);
-            broker.directory.leave(seat, address, true);
+            self.leave_seat(seat, address, lives);
             Ticket::NONE
         } else {
             broker.forget_subscriptions(seat, farewell.subscriptions.iter().map(|filter| &**filter));
             let ended = if seat.is_durable() { broker.append_end(seat.session, level) } else { Ticket::NONE };
-            broker.directory.leave(seat, address, false);
             if let Some(will) = will {
                 self.publish_will(will, seat.origin);
             }
+            self.leave_seat(seat, address, lives);
             ended
         }
+    }
+
+    /// From here on somebody else may sit there and publish, on any core: what this client published comes first, its will too
+    /// [MQTT-4.6.0-6] [MQTT3-4.6.0-6].
+    fn leave_seat(&mut self, seat: &Arc<Seat>, address: Address, keep: bool) {
+        self.post_deliveries();
+        self.shared.broker.directory.leave(seat, address, keep);
     }
 
     /// When so many seconds have passed for sure: the present moment was cut to the millisecond.

@@ -187,6 +187,15 @@ impl Core {
         }
     }
 
+    /// Posts the deliveries that are staged, and what is staged with them.
+    pub(super) fn post_deliveries(&mut self) {
+        for at in 0..self.post.boxes.len() {
+            if self.post.boxes.get(at).is_some_and(|outbox| outbox.bytes > 0) {
+                self.post_to(at);
+            }
+        }
+    }
+
     fn post_to(&mut self, at: usize) {
         if let (Some(inbox), Some(outbox)) = (self.shared.inboxes.get(at), self.post.boxes.get_mut(at)) {
             inbox.post_all(&mut outbox.letters, std::mem::take(&mut outbox.bytes));
