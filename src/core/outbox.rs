@@ -125,7 +125,8 @@ impl Core {
         self.post.overfull.is_some_and(|core| self.pause(slot, core))
     }
 
-    /// Stops reading a client until `core` answers. `false` if it cannot wait.
+    /// Stops reading a client until `core` answers. `false` if it cannot wait. Nor are its acknowledgements read then, but nobody
+    /// waits for those: what it may not be sent yet is kept by its session or the store, and its core goes on taking mail in.
     #[cold]
     fn pause(&mut self, slot: u32, core: u8) -> bool {
         self.ask_for_room(core);
