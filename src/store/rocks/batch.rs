@@ -3,6 +3,8 @@
 //! A message that a session is done with in the same window as it was enqueued never reaches the disk; one that nobody is left to
 //! wait for is not written at all.
 
+mod exchange;
+
 use std::collections::{HashMap, HashSet};
 
 use foldhash::fast::RandomState;
@@ -11,12 +13,11 @@ use smallvec::SmallVec;
 
 use super::layout::{self, Row};
 use super::oldest;
-use super::ram::{Open, Ram};
+use super::ram::Ram;
 use super::shared::{Append, Gone, Why};
 use crate::clock::Moment;
 use crate::identity::{SessionId, Ticket};
 use crate::message::Message;
-use crate::mqtt::{PacketId, QoS};
 use crate::session::{Change, OutState};
 use crate::store::record::{self, Epoch};
 use crate::store::{Bounds, Level, Lost, Publisher, Recipient, Record, WhenFull};
@@ -344,51 +345,6 @@ impl<'a> Builder<'a> {
             Change::Expiry { expiry_s } => {
                 self.put_row(&layout::row_key(session, Row::Expiry, &[]), &record::expiry_body(expiry_s));
             }
-        }
-    }
-
-    /// Said once more at the end of a connection, it only moves behind the others.
-    fn sent(&mut self, session: SessionId, ticket: Ticket, (packet_id, qos): (PacketId, QoS)) {
-        let state = match self.ram.exchange(session, ticket) {
-            Some(open) => open.state,
-            None if !self.is_gone(session, ticket) => OutState::Published,
-            // A full queue has dropped it while it was on its way to a client that may hold it then.
-            None if qos == QoS::ExactlyOnce => OutState::SetAside,
-            None => return,
-        };
-        self.put_exchange(session, ticket, Open { packet_id, state });
-    }
-
-    /// An exchange needs its message no more, and its identifier still.
-    fn leave_behind(&mut self, session: SessionId, ticket: Ticket, state: OutState) {
-        let Some(open) = self.ram.exchange(session, ticket).filter(|open| open.state != OutState::Released) else {
-            return;
-        };
-        self.put_exchange(session, ticket, Open { state, ..open });
-        if open.has_message() {
-            self.take_out(session, ticket);
-        }
-    }
-
-    fn put_exchange(&mut self, session: SessionId, ticket: Ticket, open: Open) {
-        self.ram.order += 1;
-        let Open { packet_id, state } = open;
-        let exchange = record::Exchange { order: self.ram.order, packet_id, state };
-        self.put_row(&layout::exchange_key(session, ticket), &record::exchange_body(exchange));
-        self.ram.put_exchange(session, ticket, Some(open));
-    }
-
-    fn done(&mut self, session: SessionId, ticket: Ticket) {
-        if self.cancelled.contains(&(session, ticket)) {
-            return;
-        }
-        let open = self.ram.exchange(session, ticket);
-        if open.is_some() {
-            self.delete_row(&layout::exchange_key(session, ticket));
-            self.ram.put_exchange(session, ticket, None);
-        }
-        if open.is_none_or(Open::has_message) {
-            self.take_out(session, ticket);
         }
     }
 
