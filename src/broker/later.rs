@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::seat::Seat;
 use crate::clock::Moment;
 use crate::identity::SessionId;
-use crate::mqtt::Will;
+use crate::store::record::LaterWill;
 use crate::sync::{AtomicU64, Mutex, Ordering};
 
 /// What is handed out at once: a great many sessions that end at one moment do not stop a core.
@@ -27,7 +27,7 @@ pub enum Due {
         /// The user it belongs to, to be asked again what he may do; `None` = anonymous.
         owner: Option<Arc<str>>,
         /// The will.
-        will: Will,
+        will: LaterWill,
     },
     /// End this session.
     SessionEnds {
@@ -44,8 +44,8 @@ impl Due {
     }
 }
 
-/// A will, and the user it belongs to.
-pub type Owned = (Option<Arc<str>>, Will);
+/// A will that is put down for later, and the user it belongs to.
+pub type Owned = (Option<Arc<str>>, LaterWill);
 
 /// What is put down for one session. There may be one for each session: a will, which is large and rare, lies elsewhere.
 #[derive(Debug, Default)]
@@ -194,15 +194,15 @@ mod tests {
     use super::*;
     use crate::broker::seat::Address;
     use crate::identity::{ClientId, Origin};
-    use crate::mqtt::QoS;
+    use crate::mqtt::{QoS, Will};
     use bytes::Bytes;
 
     fn seat(number: u64) -> Arc<Seat> {
         Seat::new(SessionId(number), ClientId::new("c"), Origin(1), true)
     }
 
-    fn will() -> Will {
-        Will {
+    fn will() -> LaterWill {
+        let will = Will {
             topic: "w".into(),
             payload: Bytes::new(),
             qos: QoS::AtMostOnce,
@@ -210,7 +210,8 @@ mod tests {
             delay_s: 2,
             expiry_s: None,
             properties: Bytes::new(),
-        }
+        };
+        LaterWill { will, due_wall_ms: 0 }
     }
 
     fn at(ms: u64) -> Moment {

@@ -11,7 +11,6 @@ use crate::clock::Now;
 use crate::identity::{ClientId, SessionId};
 use crate::message::Message;
 use crate::session::{RESERVED, SavedSubscription};
-use crate::store::record::LaterWill;
 use crate::store::{Record, SessionRecord};
 use crate::topic::filter::TopicFilter;
 
@@ -30,8 +29,8 @@ impl Broker {
         for (record, subscriptions, ends_wall_ms) in found.sessions {
             let (will, owner) = (wills.remove(&record.session), record.owner.clone());
             let seat = self.recover_session(record, &subscriptions, ends_wall_ms, now);
-            if let Some(LaterWill { will, due_wall_ms }) = will {
-                let at = now.moment.plus_ms(due_wall_ms.saturating_sub(now.wall_ms));
+            if let Some(will) = will {
+                let at = now.moment.plus_ms(will.due_wall_ms.saturating_sub(now.wall_ms));
                 self.later.add(at, Due::Will { seat, owner, will });
             }
         }
@@ -116,6 +115,7 @@ mod tests {
     use crate::mqtt::{QoS, Will};
     use crate::session::Options;
     use crate::store::memory::Memory;
+    use crate::store::record::LaterWill;
     use crate::store::{Bounds, Levels, Store};
 
     fn now(ms: u64) -> Now {

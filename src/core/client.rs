@@ -161,6 +161,13 @@ pub(super) struct Held {
     pub(super) stored: Vec<Stored>,
 }
 
+impl Held {
+    /// Bytes it counts for.
+    pub(super) fn bytes(&self) -> usize {
+        size_of::<Self>() + self.message.bytes()
+    }
+}
+
 impl Pending {
     /// An answer to anything but a publication.
     pub(super) fn new(ticket: Ticket, level: Level, owed: Owed) -> Self {

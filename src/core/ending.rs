@@ -123,17 +123,24 @@ impl Core {
             broker.doubt(seat, doubtful);
             // Before the seat is free: whoever takes it calls off what was planned, and cannot do so too early.
             self.plan_ending(seat, will.map(|will| (owner, will)), ends, level);
-            broker.directory.leave(seat, address, true);
+            self.leave_seat(seat, address, lives);
             Ticket::NONE
         } else {
             broker.forget_subscriptions(seat, farewell.subscriptions.iter().map(|filter| &**filter));
             let ended = if seat.is_durable() { broker.append_end(seat.session, level) } else { Ticket::NONE };
-            broker.directory.leave(seat, address, false);
             if let Some(will) = will {
                 self.publish_will(will, seat.origin);
             }
+            self.leave_seat(seat, address, lives);
             ended
         }
+    }
+
+    /// From here on somebody else may sit there and publish, on any core: what this client published comes first, its will too
+    /// [MQTT-4.6.0-6] [MQTT3-4.6.0-6].
+    fn leave_seat(&mut self, seat: &Arc<Seat>, address: Address, keep: bool) {
+        self.post_deliveries();
+        self.shared.broker.directory.leave(seat, address, keep);
     }
 
     /// When so many seconds have passed for sure: the present moment was cut to the millisecond.
@@ -146,7 +153,13 @@ impl Core {
     }
 
     /// A session lives on without a connection: its end, and its will if that is delayed, are put down for later.
-    fn plan_ending(&mut self, seat: &Arc<Seat>, will: Option<Owned>, ends: Option<Moment>, level: Level) {
+    fn plan_ending(
+        &mut self,
+        seat: &Arc<Seat>,
+        will: Option<(Option<Arc<str>>, Will)>,
+        ends: Option<Moment>,
+        level: Level,
+    ) {
         let broker = Arc::clone(&self.shared.broker);
         match will {
             Some((owner, will)) if will.delay_s > 0 => {
@@ -154,8 +167,9 @@ impl Core {
                 let delayed = self.not_before(will.delay_s);
                 let at = ends.map_or(delayed, |ends| ends.min(delayed));
                 let due_wall_ms = self.now.wall_ms + at.ms_since(self.now.moment);
-                let later = Box::new(LaterWill { will: will.clone(), due_wall_ms });
-                broker.append(vec![Record::Will { session: seat.session, will: later }], level);
+                let will = LaterWill { will, due_wall_ms };
+                let record = Record::Will { session: seat.session, will: Box::new(will.clone()) };
+                broker.append(vec![record], level);
                 broker.later.add(at, Due::Will { seat: Arc::clone(seat), owner, will });
             }
             Some((_, will)) => self.publish_will(will, seat.origin),
@@ -209,8 +223,10 @@ impl Core {
 
     /// A will that was put down for later goes out, and is not put down any more: both or nothing. Its client is long gone: what
     /// counts is what its user may do now, not what he was allowed then.
-    fn publish_delayed(&mut self, (owner, will): Owned, seat: &Seat) {
-        let records = if seat.is_durable() { vec![Record::NoWill(seat.session)] } else { Vec::new() };
+    fn publish_delayed(&mut self, (owner, later): Owned, seat: &Seat) {
+        let LaterWill { will, due_wall_ms } = later;
+        let over = Record::NoWill { session: seat.session, due_wall_ms };
+        let records = if seat.is_durable() { vec![over] } else { Vec::new() };
         let may = self.shared.auth.as_ref().map(|auth| {
             // As for those that are connected: rules for anonymous clients know no Client Identifier.
             let client = owner.as_ref().map_or("", |_| seat.client.as_str());
@@ -278,7 +294,7 @@ impl Core {
             disconnect: None,
             session_expiry_s,
             changes: Vec::new(),
-            will,
+            will: will.map(|later| later.will),
             subscriptions: Vec::new(),
             lost_messages: 0,
         };

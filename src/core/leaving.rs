@@ -4,6 +4,7 @@
 //! Client Identifier, on whatever core, publishes behind them [MQTT-4.6.0-6] [MQTT3-4.6.0-6].
 
 use std::collections::VecDeque;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::client::Held;
@@ -12,6 +13,9 @@ use crate::broker::seat::{Address, Seat};
 use crate::identity::Ticket;
 use crate::session::Farewell;
 use crate::store::{Level, Record};
+
+/// Bytes that clients which are gone may have left behind before nobody else is let in: as much as four clients may have waiting.
+const LEFT_BEHIND_MAX: usize = 16 * 1024 * 1024;
 
 /// What is settled when a seat is left.
 #[derive(Debug)]
@@ -67,6 +71,17 @@ impl Core {
         }
         all.append(&mut self.leaving);
         self.leaving = all;
+    }
+
+    /// Whether so much of clients that are gone waits for the store that nobody should be let in: whoever comes may leave more
+    /// behind. What those who are there may leave is bounded as long as they are there.
+    pub(super) fn is_burdened(&self) -> bool {
+        let mut held = self.orphans.iter().chain(self.leaving.iter().flat_map(|leaving| &leaving.held));
+        let sum = held.try_fold(0, |sum, held| match sum + held.bytes() {
+            sum if sum > LEFT_BEHIND_MAX => ControlFlow::Break(()),
+            sum => ControlFlow::Continue(sum),
+        });
+        sum.is_break()
     }
 
     /// Whether somebody has only to leave.

@@ -125,7 +125,8 @@ impl Core {
         self.post.overfull.is_some_and(|core| self.pause(slot, core))
     }
 
-    /// Stops reading a client until `core` answers. `false` if it cannot wait.
+    /// Stops reading a client until `core` answers. `false` if it cannot wait. Nor are its acknowledgements read then, but nobody
+    /// waits for those: what it may not be sent yet is kept by its session or the store, and its core goes on taking mail in.
     #[cold]
     fn pause(&mut self, slot: u32, core: u8) -> bool {
         self.ask_for_room(core);
@@ -184,6 +185,15 @@ impl Core {
     pub(super) fn post_all(&mut self) {
         for at in 0..self.post.boxes.len() {
             self.post_to(at);
+        }
+    }
+
+    /// Posts the deliveries that are staged, and what is staged with them.
+    pub(super) fn post_deliveries(&mut self) {
+        for at in 0..self.post.boxes.len() {
+            if self.post.boxes.get(at).is_some_and(|outbox| outbox.bytes > 0) {
+                self.post_to(at);
+            }
         }
     }
 

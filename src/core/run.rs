@@ -23,7 +23,8 @@ use crate::wake::Wake;
 const EVENTS_MAX: usize = 512;
 /// Connections accepted from one listener in one turn: a handshake costs more than a message.
 const ACCEPTS_MAX: usize = 64;
-/// How long a listener rests when it cannot accept: descriptors have run out, or whatever else does not pass by asking again.
+/// How long a listener rests when it cannot accept: descriptors have run out, the store is behind with what clients have left, or
+/// whatever else does not pass by asking again.
 const REST: Duration = Duration::from_millis(100);
 /// How long a stopping core waits for its connections to be told.
 const STOP: Duration = Duration::from_secs(3);
@@ -247,6 +248,9 @@ impl Runner {
 
     fn accept(&mut self) {
         for n in 0..self.entrances.len() {
+            if self.rests(n) {
+                continue;
+            }
             for _ in 0..ACCEPTS_MAX {
                 // The connection that panicked is closed by having been dropped on the way.
                 let accepted = catch_unwind(AssertUnwindSafe(|| self.accept_one(n)));
@@ -260,16 +264,25 @@ impl Runner {
         }
     }
 
+    /// Whether a listener has nothing to do, or has to rest.
+    fn rests(&mut self, n: usize) -> bool {
+        let Some(entrance) = self.entrances.get_mut(n) else { return true };
+        if entrance.rests_until.is_some_and(|until| Instant::now() < until) {
+            return true;
+        }
+        entrance.rests_until = None;
+        if entrance.ready && self.core.is_burdened() {
+            // Who comes waits in the backlog.
+            tracing::debug!(door = %entrance.door.name, "the store is behind with what clients have left: resting");
+            entrance.rests_until = Some(Instant::now() + REST);
+            return true;
+        }
+        !entrance.ready
+    }
+
     /// Accepts one connection; `false` when there is none, or it has to rest.
     fn accept_one(&mut self, n: usize) -> bool {
         let Some(entrance) = self.entrances.get_mut(n) else { return false };
-        if entrance.rests_until.is_some_and(|until| Instant::now() < until) {
-            return false;
-        }
-        entrance.rests_until = None;
-        if !entrance.ready {
-            return false;
-        }
         let (stream, peer) = match entrance.listener.accept() {
             Ok(accepted) => accepted,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {

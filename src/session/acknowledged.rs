@@ -22,6 +22,8 @@ impl Session {
     /// PUBREC: from now on only PUBREL [MQTT-4.3.3-3] [MQTT-4.3.3-6]; with a failure the exchange is over [MQTT-4.3.3-4].
     pub(super) fn handle_pubrec(&mut self, ack: Ack, turn: Turn<'_>, desk: &mut Desk<'_>) {
         let id = ack.packet_id;
+        // The client does hold a message that was dropped: it is released like any other.
+        self.inflight.recall(id);
         let found = self.inflight.exchange(id).filter(|exchange| exchange.qos == QoS::ExactlyOnce);
         match found.map(|exchange| exchange.progress) {
             // In `Repeat` it answers the PUBLISH of an earlier connection. To say that there is no such exchange would make the

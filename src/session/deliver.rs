@@ -169,7 +169,7 @@ impl Session {
             let message = Some(message);
             self.inflight.begin(Exchange { packet_id, qos, retain, progress, ticket, message, subscription_ids });
             if saving {
-                let change = Change::Sent { ticket, packet_id };
+                let change = Change::Sent { ticket, packet_id, qos };
                 desk.effects.push(Effect::Save { change, then: Some(Owed::Transmit(packet_id)) });
             }
         }
@@ -217,8 +217,26 @@ impl Session {
             // A repeat has DUP 1 [MQTT-3.3.1-1].
             self.transmit_exchange(id, true, turn.now, desk);
         } else {
-            desk.effects.push(Effect::Dropped(DropReason::NotAuthorized));
-            self.finish(id, desk);
+            self.drop_repeat(id, DropReason::NotAuthorized, desk);
+        }
+    }
+
+    /// Drops a message whose PUBLISH may have reached the client on an earlier connection. At QoS 2 its identifier stays taken.
+    fn drop_repeat(&mut self, id: PacketId, reason: DropReason, desk: &mut Desk<'_>) {
+        desk.effects.push(Effect::Dropped(reason));
+        if self.inflight.exchange(id).is_none_or(|exchange| exchange.qos < QoS::ExactlyOnce) {
+            return self.finish(id, desk);
+        }
+        if let Some(ticket) = self.inflight.set_aside(id) {
+            desk.effects.push(Effect::Save { change: Change::SetAside { ticket }, then: None });
+            self.free_surplus(desk);
+        }
+    }
+
+    /// Frees the identifiers that were set aside first, if there are too many.
+    pub(super) fn free_surplus(&mut self, desk: &mut Desk<'_>) {
+        while let Some(ticket) = self.inflight.free_surplus() {
+            self.save_done(ticket, desk);
         }
     }
 
@@ -241,6 +259,8 @@ impl Session {
         };
         if fits(&content, &mut shape, &self.peer) {
             self.transmit(&content, &shape, None, desk);
+        } else if dup {
+            self.drop_repeat(id, DropReason::TooLarge, desk);
         } else {
             desk.effects.push(Effect::Dropped(DropReason::TooLarge));
             self.finish(id, desk);

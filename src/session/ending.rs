@@ -64,7 +64,7 @@ impl Session {
         let begun = [Progress::Saving, Progress::Published, Progress::Repeat];
         let sent = |exchange: &&Exchange| begun.contains(&exchange.progress);
         let stored = self.inflight.iter().filter(|exchange| exchange.ticket != Ticket::NONE).filter(sent);
-        stored.map(|exchange| Change::Sent { ticket: exchange.ticket, packet_id: exchange.packet_id }).collect()
+        stored.map(|&Exchange { ticket, packet_id, qos, .. }| Change::Sent { ticket, packet_id, qos }).collect()
     }
 }
 

@@ -9,6 +9,7 @@ use crate::identity::Ticket;
 use crate::message::Message;
 use crate::mqtt::{PacketId, QoS};
 
+use super::aside::Aside;
 use super::saved::{OutState, SavedOut};
 
 /// A window emptied keeps no more room than this many exchanges.
@@ -20,6 +21,7 @@ const KEPT: usize = 8;
 ///  QoS 1:           Published ──PUBACK──▶ (done)
 ///  QoS 2:  Saving ─▶ Published ──PUBREC──▶ Releasing ─▶ Released ──PUBCOMP──▶ Finished ─▶ (done)
 ///  resumed:  Repeat ──window has room──▶ Published     Repeat ──PUBREC──▶ Releasing
+///            Repeat ──dropped, QoS 2──▶ (set aside) ──PUBREC──▶ Releasing
 /// ```
 /// `Saving`, `Releasing` and `Finished` wait for the disk, and only in sessions that have one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,12 +54,8 @@ pub(super) struct Exchange {
     pub(super) subscription_ids: SmallVec<[u32; 2]>,
 }
 
-impl From<SavedOut> for Exchange {
-    fn from(saved: SavedOut) -> Self {
-        let progress = match saved.state {
-            OutState::Published => Progress::Repeat,
-            OutState::Released => Progress::Released,
-        };
+impl Exchange {
+    fn resumed(saved: SavedOut, progress: Progress) -> Self {
         Self {
             packet_id: saved.packet_id,
             qos: saved.qos,
@@ -84,23 +82,33 @@ pub(super) struct Inflight {
     free_ids: u16,
     /// Exchanges in state `Repeat`.
     repeats: u16,
+    /// Identifiers that are taken by no exchange. Nearly no session has any.
+    aside: Option<Box<Aside>>,
 }
 
 impl Inflight {
     /// Continues with what was saved.
     pub(super) fn new(window: u16, saved: Vec<SavedOut>) -> Self {
-        let exchanges: VecDeque<Exchange> = saved.into_iter().map(Exchange::from).collect();
+        let (mut exchanges, mut aside) = (VecDeque::with_capacity(saved.len()), None::<Box<Aside>>);
+        for out in saved {
+            match out.state {
+                OutState::Published => exchanges.push_back(Exchange::resumed(out, Progress::Repeat)),
+                OutState::Released => exchanges.push_back(Exchange::resumed(out, Progress::Released)),
+                OutState::SetAside => aside.get_or_insert_default().add(out.packet_id, out.ticket),
+            }
+        }
         let repeats = exchanges.iter().filter(|exchange| exchange.progress == Progress::Repeat).count();
         let last_id = exchanges.back().map_or(0, |exchange| exchange.packet_id.get());
         let taken = exchanges.len().saturating_sub(repeats);
         let (taken, repeats) = (bounded(taken), bounded(repeats));
-        Self { exchanges, taken, window: window.max(1), last_id, free_ids: 0, repeats }
+        Self { exchanges, taken, window: window.max(1), last_id, free_ids: 0, repeats, aside }
     }
 
     /// Whether another PUBLISH above QoS 0 may be sent [MQTT-3.3.4-9].
     pub(super) fn has_quota(&self) -> bool {
         // Those whose end is being saved take no place but an identifier, and that may be the last one.
-        self.taken < self.window && self.exchanges.len() < usize::from(u16::MAX)
+        let aside = self.aside.as_ref().map_or(0, |aside| aside.len());
+        self.taken < self.window && self.exchanges.len().saturating_add(aside) < usize::from(u16::MAX)
     }
 
     /// Whether something from before has to go out again before anything new.
@@ -135,7 +143,9 @@ impl Inflight {
 
     /// How many identifiers behind `id`, 0 among them, are not in use.
     fn free_behind(&self, id: u16) -> u16 {
-        let distances = self.exchanges.iter().map(|exchange| exchange.packet_id.get().wrapping_sub(id).wrapping_sub(1));
+        let aside = self.aside.iter().flat_map(|aside| aside.ids());
+        let taken = self.exchanges.iter().map(|exchange| exchange.packet_id).chain(aside);
+        let distances = taken.map(|taken| taken.get().wrapping_sub(id).wrapping_sub(1));
         distances.min().unwrap_or(u16::MAX)
     }
 
@@ -173,6 +183,33 @@ impl Inflight {
             self.exchanges = VecDeque::new();
         }
         Some(exchange)
+    }
+
+    /// Ends an exchange whose message was dropped; its identifier stays taken, without a place in the window.
+    pub(super) fn set_aside(&mut self, id: PacketId) -> Option<Ticket> {
+        let Exchange { ticket, .. } = self.find(id).and_then(|at| self.finish(at))?;
+        self.aside.get_or_insert_default().add(id, ticket);
+        Some(ticket)
+    }
+
+    /// Frees an identifier if too many are set aside: the place of its message in the queue.
+    pub(super) fn free_surplus(&mut self) -> Option<Ticket> {
+        self.aside.as_mut()?.free_surplus()
+    }
+
+    /// An identifier that was set aside is that of an exchange again, if it is one.
+    pub(super) fn recall(&mut self, packet_id: PacketId) {
+        let Some(ticket) = self.aside.as_mut().and_then(|aside| aside.remove(packet_id)) else { return };
+        self.aside.take_if(|aside| aside.len() == 0);
+        self.begin(Exchange {
+            packet_id,
+            qos: QoS::ExactlyOnce,
+            retain: false,
+            progress: Progress::Published,
+            ticket,
+            message: None,
+            subscription_ids: SmallVec::new(),
+        });
     }
 
     /// PUBCOMP came for the exchange at `at`: only its identifier is still taken.

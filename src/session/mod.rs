@@ -19,6 +19,7 @@
 
 mod acknowledged;
 mod alias;
+mod aside;
 mod deliver;
 pub mod effect;
 mod ending;
@@ -178,6 +179,7 @@ impl Session {
             retained_owed: 0,
         };
         session.repeat_pubrels(desk);
+        session.free_surplus(desk);
         session.read_on(desk);
         session
     }

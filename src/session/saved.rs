@@ -35,6 +35,9 @@ pub enum OutState {
     Published,
     /// PUBREC came; PUBREL went out; PUBCOMP is awaited. No PUBLISH any more [MQTT-4.3.3-6].
     Released,
+    /// Its message was dropped while the client may hold it as received: nothing is sent, and the identifier stays taken, until
+    /// a PUBREC comes for it.
+    SetAside,
 }
 
 /// One outgoing exchange that was not finished.
@@ -46,7 +49,7 @@ pub struct SavedOut {
     pub state: OutState,
     /// The message's place in the queue.
     pub ticket: Ticket,
-    /// The message; `None` once released.
+    /// The message; `None` once released or set aside.
     pub message: Option<Arc<Message>>,
     /// QoS it is delivered with.
     pub qos: QoS,
@@ -79,6 +82,14 @@ pub enum Change {
         ticket: Ticket,
         /// Its identifier from now on.
         packet_id: PacketId,
+        /// QoS it is delivered with. At QoS 2 the identifier is taken even if the message has fallen out of a full queue: it is sent
+        /// all the same.
+        qos: QoS,
+    },
+    /// The message is dropped, and its identifier stays taken: [`OutState::SetAside`].
+    SetAside {
+        /// Its place in the queue.
+        ticket: Ticket,
     },
     /// PUBREC came for this one: only PUBREL from now on.
     Received {

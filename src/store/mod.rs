@@ -155,8 +155,13 @@ pub enum Record {
         /// The will, and when it is due.
         will: Box<LaterWill>,
     },
-    /// The will is being published.
-    NoWill(SessionId),
+    /// A will is being published, and is not to come later any more.
+    NoWill {
+        /// Whose.
+        session: SessionId,
+        /// When it was due: its client may have been back since then, and have left another one behind, which stays.
+        due_wall_ms: u64,
+    },
     /// A session ends: its queue and everything of it goes.
     End(SessionId),
     /// A subscription was made or replaced.

@@ -330,6 +330,7 @@ pub fn exchange_body(exchange: Exchange) -> Vec<u8> {
     let state = match exchange.state {
         OutState::Published => 0,
         OutState::Released => 1,
+        OutState::SetAside => 2,
     };
     writer.u64(exchange.order).u16(exchange.packet_id.get()).u8(state);
     writer.0
@@ -348,6 +349,7 @@ pub fn exchange(body: &[u8]) -> Result<Exchange, Unreadable> {
     let state = match reader.u8()? {
         0 => OutState::Published,
         1 => OutState::Released,
+        2 => OutState::SetAside,
         _ => return Err(Unreadable::Body),
     };
     reader.end(Exchange { order, packet_id, state })

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::check;
 use crate::post::{House, Post, settle};
 use crate::steps::{TURNS, back, client, counts, disk, enter, once, publication, publishes, race};
+use crate::store::Store as _;
 use crate::support::build::{Connect, Will};
 
 /// Milliseconds after which a session of one second that was left at 1 ms is over: a second for sure.
@@ -110,4 +111,39 @@ fn end_against_visit() {
 #[test]
 fn a_session_whose_client_came_for_a_moment_has_its_whole_time_again() {
     check(end_against_visit);
+}
+
+/// A session that lives on, and a will that is delayed for a second.
+fn patient() -> Connect {
+    client("s").clean(false).kept_s(60).will(Will::new("w", "will").qos(1).delay_s(1))
+}
+
+/// The client comes back for a moment just when its will is due, and leaves another one behind: a crash must not lose that.
+fn will_against_visit() {
+    let (house, mut posts) = House::without_disk(2);
+    enter(&mut posts, 1, &patient(), None);
+    posts[1].peers[0].vanish();
+    settle(&mut posts);
+    let mut posts = posts.into_iter();
+    let mut next = || posts.next().expect("two");
+    let disk = disk(&house);
+    let keeper = race(next(), |post| {
+        post.now_ms = OVER_MS;
+        post.turns(1);
+    });
+    let comes = race(next(), |post| {
+        post.now_ms = OVER_MS;
+        post.enter(&patient());
+        post.turns(TURNS);
+        post.peers[1].vanish();
+        post.turns(1);
+    });
+    let posts = back(vec![keeper, comes], disk);
+    let leaves_one = posts[1].peers[1].present.is_some();
+    assert_eq!(house.store.recover().wills.len(), usize::from(leaves_one));
+}
+
+#[test]
+fn mqtt_3_1_2_8_a_will_that_is_published_does_not_take_a_later_one_with_it() {
+    check(will_against_visit);
 }

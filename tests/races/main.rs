@@ -20,6 +20,7 @@ mod sync;
 mod support;
 
 mod ending;
+mod parting;
 mod post;
 mod sessions;
 mod sleep;

@@ -11,8 +11,11 @@ use crate::broker::index::Index;
 use crate::broker::later::Later;
 use crate::broker::repair::Repairs;
 use crate::broker::retain::Retained;
+use crate::core::client::Held;
 use crate::core::tests::passes_on;
 use crate::identity::{SessionId, Ticket};
+use crate::message::{Message, Parts};
+use crate::mqtt::QoS;
 use crate::net::{Kind, ListenerOptions, listener};
 use crate::session::{Limits, Page, Saved};
 use crate::store::memory::Memory;
@@ -80,6 +83,35 @@ fn a_listener_that_cannot_accept_is_not_asked_again_without_a_pause() {
     // A reader that comes back early finds it resting.
     runner.accept();
     assert!(runner.timeout().is_some_and(|left| left > Duration::ZERO && left <= rests));
+}
+
+#[test]
+fn nobody_is_let_in_while_much_waits_that_clients_have_left() {
+    let mut runner = runner();
+    let held = |size: usize| {
+        let (payload, origin) = (vec![0; size], Default::default());
+        let (qos, retain, expiry_s) = (QoS::ExactlyOnce, false, None);
+        let parts = Parts { topic: "t", properties: &[], payload: &payload, qos, retain, expiry_s, origin };
+        let message = Arc::new(Message::new(parts, Now::default()));
+        let (ticket, level, behind) = (Ticket(1), Level::Sync, Ticket::NONE);
+        Held { message, ticket, level, behind, by_core: Vec::new(), stored: Vec::new() }
+    };
+    let now = runner.clock.now();
+    runner.core.turn(&[], &mut Vec::new(), now);
+    runner.core.orphans.extend([1 << 23, 1 << 23].map(held));
+    let addr = SockRef::from(&*runner.entrances[0].listener.socket()).local_addr().unwrap().as_socket().unwrap();
+    let _client = std::net::TcpStream::connect(addr).unwrap();
+    runner.entrances[0].ready = true;
+    runner.accept();
+    assert_eq!((runner.core.connections(), runner.entrances[0].ready), (0, true), "it waits");
+    assert!(runner.timeout().is_some_and(|rest| rest > Duration::ZERO && rest <= REST), "and is let in soon");
+    // The store has come so far with one of them.
+    runner.core.orphans.pop();
+    runner.accept();
+    assert_eq!(runner.core.connections(), 0, "it rests");
+    runner.entrances[0].rests_until = Some(Instant::now());
+    runner.accept();
+    assert_eq!(runner.core.connections(), 1);
 }
 
 /// Not a test: what [`a_core_that_is_lost_ends_the_process`] starts as a process of its own.

@@ -58,6 +58,7 @@ mod claims;
 mod flow;
 mod full;
 mod levels;
+mod mutual;
 mod order;
 mod panics;
 mod pressure;

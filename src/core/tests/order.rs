@@ -129,3 +129,31 @@ fn a_publisher_that_is_gone_keeps_its_seat_until_its_message_is_delivered_and_it
     assert!(place(&bytes, "first").is_some() && place(&bytes, "first") < place(&bytes, "will"), "{bytes:?}");
     assert_eq!((bench.shared.broker.directory.len(), bench.cores[0].connections()), (2, 1));
 }
+
+#[test]
+fn what_clients_that_are_gone_have_left_behind_is_a_burden_until_it_is_delivered() {
+    let mut bench = Bench::new(Memory::manual(Bounds::default()), Limits::default(), 1 << 20);
+    let mut keeper = bench.open(0, "keeper", 600);
+    keeper.send(&subscribe("t", 2));
+    bench.settle(&[&keeper]);
+    // A little less than a client may have waiting, of one after the other.
+    let payload = vec![b'x'; 1 << 19];
+    let body = [&field("t")[..], &[0, 1, 0], &payload].concat();
+    let digits = [(body.len() & 0x7f) as u8 | 0x80, (body.len() >> 7 & 0x7f) as u8 | 0x80, (body.len() >> 14) as u8];
+    let publication = [&[0x34][..], &digits, &body].concat();
+    let mut gone = 0;
+    while !bench.cores[0].is_burdened() {
+        assert!(gone < 40, "16 MiB and no more");
+        let mut publisher = bench.enter(0, &format!("p{gone}"), 0);
+        bench.turn(0, &[&publisher]);
+        publisher.send(&publication);
+        for _ in 0..20 {
+            bench.turn(0, &[&publisher]);
+        }
+        bench.vanish(publisher);
+        gone += 1;
+    }
+    assert!(gone > 30, "{gone}");
+    bench.settle(&[&keeper]);
+    assert!(!bench.cores[0].is_burdened());
+}

@@ -80,11 +80,11 @@ fn what_is_unfinished_is_saved_with_its_identifiers_in_order() {
     }
     bench.durable(Owed::Transmit(id(2)));
     bench.ack(Packet::PubAck, 1, ReasonCode::Success);
-    let sent = |ticket, packet_id| Change::Sent { ticket: Ticket(ticket), packet_id: id(packet_id) };
+    let sent = |ticket, packet_id, qos| Change::Sent { ticket: Ticket(ticket), packet_id: id(packet_id), qos };
     let expected = Farewell {
         disconnect: None,
         session_expiry_s: 60,
-        changes: vec![sent(5, 2), sent(8, 3)],
+        changes: vec![sent(5, 2, QOS[2]), sent(8, 3, QOS[1])],
         will: None,
         subscriptions: Vec::new(),
         lost_messages: 0,

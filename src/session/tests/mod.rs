@@ -1,5 +1,6 @@
 //! The session as a function: packets and time in, bytes and effects out.
 
+mod aside;
 mod incoming;
 mod lifetime;
 mod outgoing;

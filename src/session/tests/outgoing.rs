@@ -47,7 +47,7 @@ fn stray_acknowledgements_change_nothing() {
 fn mqtt_4_3_3_4_a_failing_pubrec_ends_the_exchange_without_pubrel() {
     let mut bench = Bench::new(durable(V5));
     bench.deliver(&message("t", b"1", QOS[2], None), 5, QOS[2]);
-    let sent = Change::Sent { ticket: Ticket(5), packet_id: id(1) };
+    let sent = Change::Sent { ticket: Ticket(5), packet_id: id(1), qos: QoS::ExactlyOnce };
     assert_eq!(bench.effects(), [save(sent, Some(Owed::Transmit(id(1))))]);
     bench.durable(Owed::Transmit(id(1)));
     bench.bytes();

@@ -126,36 +126,49 @@ impl Kept {
     pub(super) fn edit(&mut self, change: Change) {
         match change {
             Change::Released(packet_id) => self.received.retain(|there| *there != packet_id),
-            Change::Sent { ticket, packet_id } => self.send(ticket, packet_id),
-            Change::Received { ticket } => self.release(ticket),
+            Change::Sent { ticket, packet_id, qos } => self.send(ticket, packet_id, qos),
+            Change::SetAside { ticket } => self.leave_behind(ticket, OutState::SetAside),
+            Change::Received { ticket } => self.leave_behind(ticket, OutState::Released),
             Change::Done { ticket } => self.finish(ticket),
             Change::Expiry { expiry_s } => self.record.expiry_s = expiry_s,
         }
     }
 
-    fn send(&mut self, ticket: Ticket, packet_id: PacketId) {
+    fn send(&mut self, ticket: Ticket, packet_id: PacketId, qos: QoS) {
         // Said again at the end of a connection: the order in which it is said is the order in which it is sent again.
         if let Some(at) = self.outgoing.iter().position(|out| out.ticket == ticket) {
             let out = self.outgoing.remove(at);
             return self.outgoing.push(out);
         }
-        let Some(waiting) = self.take_out(ticket) else { return };
-        self.outgoing.push(SavedOut {
+        let gone = SavedOut {
             packet_id,
-            state: OutState::Published,
+            state: OutState::SetAside,
             ticket,
-            message: Some(waiting.message),
-            qos: waiting.qos,
-            retain: waiting.retain,
-            subscription_ids: waiting.subscription_ids.into_vec(),
-        });
+            message: None,
+            qos,
+            retain: false,
+            subscription_ids: Vec::new(),
+        };
+        match self.take_out(ticket) {
+            Some(waiting) => self.outgoing.push(SavedOut {
+                state: OutState::Published,
+                message: Some(waiting.message),
+                qos: waiting.qos,
+                retain: waiting.retain,
+                subscription_ids: waiting.subscription_ids.into_vec(),
+                ..gone
+            }),
+            None if qos == QoS::ExactlyOnce => self.outgoing.push(gone),
+            None => {}
+        }
     }
 
-    /// PUBREC came: behind all others, so that PUBRELs are repeated in the order of the PUBRECs.
-    fn release(&mut self, ticket: Ticket) {
+    /// The message is not needed any more, its identifier is. Behind all others, so that PUBRELs are repeated in the order of the
+    /// PUBRECs.
+    fn leave_behind(&mut self, ticket: Ticket, state: OutState) {
         if let Some(at) = self.outgoing.iter().position(|out| out.ticket == ticket) {
             let out = self.outgoing.remove(at);
-            self.outgoing.push(SavedOut { state: OutState::Released, message: None, ..out });
+            self.outgoing.push(SavedOut { state, message: None, ..out });
         }
     }
 

@@ -188,7 +188,7 @@ impl Shards {
             Record::Received { session, .. }
             | Record::Leave { session, .. }
             | Record::Will { session, .. }
-            | Record::NoWill(session)
+            | Record::NoWill { session, .. }
             | Record::End(session)
             | Record::Subscribe(session, _)
             | Record::Unsubscribe(session, _)
@@ -252,7 +252,9 @@ impl Shards {
                 self.session_ended.fetch_add(ended.map_or(0, |kept| kept.undelivered()), Ordering::Relaxed);
             }
             Record::Will { session, will } => with(held, session, |kept| kept.will = Some(will)),
-            Record::NoWill(session) => with(held, session, |kept| kept.will = None),
+            Record::NoWill { session, due_wall_ms } => with(held, session, |kept| {
+                kept.will.take_if(|will| will.due_wall_ms == due_wall_ms);
+            }),
             Record::Leave { session, ends_wall_ms } => with(held, session, |kept| kept.leave(ends_wall_ms)),
             Record::Received { session, packet_id } => with(held, session, |kept| kept.receive(packet_id)),
             Record::Subscribe(session, subscription) => with(held, session, |kept| kept.subscribe(subscription)),

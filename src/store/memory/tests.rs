@@ -95,7 +95,7 @@ fn a_message_waits_for_each_recipient_as_that_one_gets_it() {
 fn a_queue_is_read_in_pages_and_its_end_is_told() {
     let store = instant();
     let tickets: Vec<Ticket> = (0..5).map(|n| store.append(vec![enqueue(&n.to_string(), &[ONE])])).collect();
-    store.append(vec![Record::Edit(ONE, Change::Sent { ticket: tickets[1], packet_id: id(1) })]);
+    store.append(vec![Record::Edit(ONE, Change::Sent { ticket: tickets[1], packet_id: id(1), qos: QoS::ExactlyOnce })]);
     let read = |after, max| {
         let page = page(&store, ONE, after, max);
         (page.messages.iter().map(|queued| queued.ticket).collect::<Vec<_>>(), page.complete_up_to)
@@ -113,7 +113,7 @@ fn mqtt_4_4_0_1_unfinished_messages_keep_their_identifiers_and_the_order_of_thei
     let tickets: Vec<Ticket> = (0..4).map(|n| store.append(vec![enqueue(&n.to_string(), &[ONE])])).collect();
     let edit = |change| store.append(vec![Record::Edit(ONE, change)]);
     for (at, number) in [(0, 9), (2, 3), (1, 5)] {
-        edit(Change::Sent { ticket: tickets[at], packet_id: id(number) });
+        edit(Change::Sent { ticket: tickets[at], packet_id: id(number), qos: QoS::ExactlyOnce });
     }
     edit(Change::Received { ticket: tickets[2] });
     let saved = load(&store, ONE);
@@ -131,7 +131,7 @@ fn mqtt_4_4_0_1_unfinished_messages_keep_their_identifiers_and_the_order_of_thei
     assert_eq!(saved.outgoing[0].subscription_ids, [7]);
     assert_eq!(saved.outgoing[2].message, None, "no PUBLISH any more [MQTT-4.3.3-6]");
     // Said again when the connection ends: the order of saying is the order of sending again.
-    edit(Change::Sent { ticket: tickets[0], packet_id: id(9) });
+    edit(Change::Sent { ticket: tickets[0], packet_id: id(9), qos: QoS::ExactlyOnce });
     edit(Change::Done { ticket: tickets[2] });
     edit(Change::Done { ticket: tickets[3] });
     let saved = load(&store, ONE);
@@ -140,11 +140,37 @@ fn mqtt_4_4_0_1_unfinished_messages_keep_their_identifiers_and_the_order_of_thei
 }
 
 #[test]
+fn an_identifier_outlives_its_message_where_a_client_may_hold_it() {
+    let store =
+        opened(Memory::instant(Bounds { messages_max: 2, when_full: WhenFull::DropOldest, ..Bounds::default() }));
+    let tickets: Vec<Ticket> = (0..4).map(|n| store.append(vec![enqueue(&n.to_string(), &[ONE])])).collect();
+    let edit = |change| store.append(vec![Record::Edit(ONE, change)]);
+    for (at, number, qos) in [(0, 1, QoS::ExactlyOnce), (1, 2, QoS::AtLeastOnce), (2, 3, QoS::ExactlyOnce)] {
+        edit(Change::Sent { ticket: tickets[at], packet_id: id(number), qos });
+    }
+    let unfinished = || {
+        let saved = load(&store, ONE);
+        saved.outgoing.iter().map(|out| (out.packet_id.get(), out.state, out.message.is_some())).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        unfinished(),
+        [(1, OutState::SetAside, false), (3, OutState::Published, true)],
+        "the queue had dropped two"
+    );
+    edit(Change::SetAside { ticket: tickets[2] });
+    edit(Change::Received { ticket: tickets[0] });
+    assert_eq!(unfinished(), [(3, OutState::SetAside, false), (1, OutState::Released, false)]);
+    edit(Change::Done { ticket: tickets[2] });
+    edit(Change::Done { ticket: tickets[0] });
+    assert_eq!((unfinished(), waiting(&store, ONE)), (vec![], vec!["3".to_owned()]));
+}
+
+#[test]
 fn a_message_that_waits_before_one_that_was_sent_is_not_skipped_on_resume() {
     let store = instant();
     let first = store.append(vec![enqueue("first", &[ONE])]);
     let second = store.append(vec![enqueue("second", &[ONE])]);
-    store.append(vec![Record::Edit(ONE, Change::Sent { ticket: second, packet_id: id(1) })]);
+    store.append(vec![Record::Edit(ONE, Change::Sent { ticket: second, packet_id: id(1), qos: QoS::ExactlyOnce })]);
     let page = page(&store, ONE, Ticket::NONE, 10);
     assert_eq!(page.messages.iter().map(|queued| queued.ticket).collect::<Vec<_>>(), [first]);
 }
@@ -224,7 +250,7 @@ fn a_full_queue_drops_the_oldest_that_was_not_sent_and_counts_it() {
     for bounds in [by_count, Bounds { messages_max: 100, bytes_max: 4, when_full }] {
         let store = opened(Memory::instant(bounds));
         let first = store.append(vec![enqueue("0", &[ONE])]);
-        store.append(vec![Record::Edit(ONE, Change::Sent { ticket: first, packet_id: id(1) })]);
+        store.append(vec![Record::Edit(ONE, Change::Sent { ticket: first, packet_id: id(1), qos: QoS::ExactlyOnce })]);
         for n in 1..=4 {
             store.append(vec![enqueue(&n.to_string(), &[ONE])]);
         }
@@ -245,7 +271,10 @@ fn a_crash_leaves_what_was_committed_and_tickets_go_on() {
     store.commit(safe);
     assert_eq!(store.durable(), safe);
     let lost = store.append(vec![enqueue("lost", &[ONE]), Record::Unretain("t".into())]);
-    store.append(vec![Record::Edit(ONE, Change::Sent { ticket: safe, packet_id: id(1) }), open(OTHER)]);
+    store.append(vec![
+        Record::Edit(ONE, Change::Sent { ticket: safe, packet_id: id(1), qos: QoS::ExactlyOnce }),
+        open(OTHER),
+    ]);
     store.crash();
     assert_eq!(waiting(&store, ONE), ["safe"]);
     let found = store.recover();

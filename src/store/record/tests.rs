@@ -93,6 +93,7 @@ fn the_rows_of_a_session_of_version_1() {
     golden(&options_body(Options { no_local: false, subscription_id: None, ..options }), "02 02 00000000");
     golden(&exchange_body(exchange_of(OutState::Published)), "0000000000000009 0102 00");
     golden(&exchange_body(exchange_of(OutState::Released)), "0000000000000009 0102 01");
+    golden(&exchange_body(exchange_of(OutState::SetAside)), "0000000000000009 0102 02");
     golden(
         &will_body(&later()),
         "0000000000000102 01 00 0000001e 01 000000000000003c 00000001 \"w\" 00000002 0100 00000004 \"gone\"",
@@ -219,12 +220,11 @@ proptest! {
     #[test]
     fn what_was_written_of_options_exchanges_and_wills_is_read(
         qos in qos(), no_local: bool, retain: bool, id in proptest::option::of(1..=u32::MAX), order: u64,
-        packet_id in 1..=u16::MAX, released: bool, topic in "\\PC{0,30}", payload in octets(), properties in octets(),
+        packet_id in 1..=u16::MAX, state in prop_oneof![Just(OutState::Published), Just(OutState::Released), Just(OutState::SetAside)], topic in "\\PC{0,30}", payload in octets(), properties in octets(),
         delay_s: u32, expiry_s: Option<u32>, due_wall_ms: u64,
     ) {
         let wanted = Options { qos, no_local, retain_as_published: retain, subscription_id: id };
         prop_assert_eq!(options(&options_body(wanted)).unwrap(), wanted);
-        let state = if released { OutState::Released } else { OutState::Published };
         let sent = Exchange { order, packet_id: PacketId::new(packet_id).unwrap(), state };
         // Behind the highest order there must be another one.
         let read = if order < 1 << 63 { Ok(sent) } else { Err(Unreadable::Body) };

@@ -3,9 +3,9 @@
 //! A message that a session is done with in the same window as it was enqueued never reaches the disk; one that nobody is left to
 //! wait for is not written at all.
 
-mod edits;
+mod exchange;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use foldhash::fast::RandomState;
 use rocksdb::{ColumnFamily, DB, WriteBatch};
@@ -73,15 +73,15 @@ pub(super) struct Builder<'a> {
     pub(super) releases: bool,
     /// Sessions that ended in this commit: their rows are removed later.
     pub(super) ended: Vec<SessionId>,
-    /// The first ticket of the window.
-    first: Ticket,
-    /// The append at hand is the end of a connection.
-    leaves: bool,
     cancelled: HashSet<(SessionId, Ticket), RandomState>,
     /// Topics whose retained message is said to have expired and was not replaced in this window so far.
     expired: HashSet<Box<str>, RandomState>,
-    /// Taken out of their queues by their sessions in this commit: a read finds them still.
+    /// Taken out of their queues in this commit: a read finds them still.
     done: HashSet<(SessionId, Ticket), RandomState>,
+    /// When wills are due that were put down in this window: a read does not find them yet.
+    wills: HashMap<SessionId, u64, RandomState>,
+    /// The first ticket of this window. What it enqueues is found by no read.
+    first: Ticket,
 }
 
 impl<'a> Builder<'a> {
@@ -99,11 +99,11 @@ impl<'a> Builder<'a> {
             soonest: None,
             releases: false,
             ended: Vec::new(),
-            first: Ticket::NONE,
-            leaves: false,
             cancelled: HashSet::default(),
             expired: HashSet::default(),
             done: HashSet::default(),
+            wills: HashMap::default(),
+            first: Ticket(u64::MAX),
         }
     }
 
@@ -145,7 +145,6 @@ impl<'a> Builder<'a> {
             return;
         }
         let before = self.releases;
-        self.leaves = records.iter().any(|record| matches!(record, Record::Leave { .. }));
         for record in records {
             self.add_record(ticket, record);
         }
@@ -205,10 +204,11 @@ impl<'a> Builder<'a> {
             }
             Record::Leave { .. } => {}
             Record::Will { session, will } if self.ram.knows(session) => {
+                self.wills.insert(session, will.due_wall_ms);
                 self.put_row(&layout::row_key(session, Row::Will, &[]), &record::will_body(&will));
             }
             Record::Will { .. } => {}
-            Record::NoWill(session) => self.delete_row(&layout::row_key(session, Row::Will, &[])),
+            Record::NoWill { session, due_wall_ms } => self.forget_will(session, due_wall_ms),
             Record::End(session) => self.end(session),
             Record::Subscribe(session, subscription) if self.ram.knows(session) => {
                 let key = layout::row_key(session, Row::Subscription, subscription.filter.as_bytes());
@@ -234,6 +234,19 @@ impl<'a> Builder<'a> {
         let stored = record::unseal(key, &value).and_then(|body| record::message(body, self.epoch));
         if stored.is_ok_and(|message| message.expired_by(by)) {
             self.batch.delete_cf(self.families.retained, key);
+        }
+    }
+
+    /// Removes the will of a session if it is the one that was due then.
+    fn forget_will(&mut self, session: SessionId, due_wall_ms: u64) {
+        let key = layout::row_key(session, Row::Will, &[]);
+        let stored = || {
+            let value = super::intact(self.db.get_pinned_cf(self.families.session, &key))?;
+            // One that cannot be read is left for the next start to refuse.
+            record::unseal(&key, &value).and_then(record::will).ok().map(|later| later.due_wall_ms)
+        };
+        if self.wills.get(&session).copied().or_else(stored) == Some(due_wall_ms) {
+            self.delete_row(&key);
         }
     }
 
@@ -273,7 +286,9 @@ impl<'a> Builder<'a> {
         while self.is_full(session, bytes) {
             let Some(oldest) = self.oldest(session) else { return };
             self.remove(session, oldest);
-            self.ram.drop_oldest(session, oldest);
+            self.ram.drop_oldest(session);
+            self.done.insert((session, oldest));
+            self.ram.found_head(session, oldest.following());
             self.lost.queue_full = self.lost.queue_full.saturating_add(1);
         }
     }

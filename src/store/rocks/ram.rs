@@ -9,6 +9,7 @@ use foldhash::fast::RandomState;
 use super::oldest::Oldest;
 use crate::identity::{SessionId, Ticket};
 use crate::mqtt::PacketId;
+use crate::session::OutState;
 
 /// A table gives memory back when less than an eighth of it is used, but not below this many places.
 const SHRINK_ABOVE: usize = 4096;
@@ -33,7 +34,8 @@ struct Known {
     messages: u32,
     /// Its client is there, or may be.
     here: bool,
-    /// It may hold messages that are not in its queue, and never were: they were delivered, and the store refused them.
+    /// It may speak of messages that are not in its queue: they were delivered, and the store refused them, or dropped them when
+    /// the queue was full.
     unsure: bool,
 }
 
@@ -51,10 +53,14 @@ impl Known {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Open {
     pub(super) packet_id: PacketId,
-    /// PUBREC came: the message has left the queue.
-    pub(super) released: bool,
-    /// The message had left the queue before: it was dropped for want of room.
-    pub(super) gone: bool,
+    pub(super) state: OutState,
+}
+
+impl Open {
+    /// Whether its message still lies in the queue.
+    pub(super) fn has_message(self) -> bool {
+        self.state == OutState::Published
+    }
 }
 
 /// A change, as it has to be taken back.
@@ -114,7 +120,7 @@ impl Ram {
         }
     }
 
-    /// A message for this session is refused, and may have been delivered already.
+    /// A message for this session is refused or dropped, and may have been delivered already.
     pub(super) fn refuse(&mut self, session: SessionId) {
         if let Some(was) = self.sessions.get(&session).copied().filter(|was| was.here && !was.unsure) {
             self.put_session(session, Some(Known { unsure: true, ..was }));
@@ -182,19 +188,10 @@ impl Ram {
         self.put_tally(session, left);
     }
 
-    /// The oldest message that has no identifier was dropped for want of room; its session may still speak of it.
-    pub(super) fn drop_oldest(&mut self, session: SessionId, ticket: Ticket) {
+    /// The oldest message was dropped for want of room. A client that is there may have it, or be sent it, all the same.
+    pub(super) fn drop_oldest(&mut self, session: SessionId) {
         self.subtract(session);
-        let tally = self.tally(session);
-        if tally.messages > 0 {
-            self.put_tally(session, Tally { head: ticket.following(), ..tally });
-        }
-    }
-
-    /// Whether a message that has no identifier has left the queue: all that stand in front of the first have.
-    pub(super) fn has_left(&self, session: SessionId, ticket: Ticket) -> bool {
-        let tally = self.tally(session);
-        tally.messages == 0 || ticket < tally.head
+        self.refuse(session);
     }
 
     /// Nothing waits before this place: found by reading. No part of a commit.
@@ -208,17 +205,9 @@ impl Ram {
     pub(super) fn inherit(&mut self, before: Ram) {
         for session in before.sessions.iter().filter(|(_, known)| known.here).map(|(session, _)| session) {
             if let Some(known) = self.sessions.get_mut(session) {
-                known.here = true;
                 // What could not be written had been delivered.
-                known.unsure = true;
+                (known.here, known.unsure) = (true, true);
             }
-        }
-    }
-
-    /// The message of an exchange that was read is in the queue.
-    pub(super) fn found_message(&mut self, session: SessionId, ticket: Ticket) {
-        if let Some(open) = self.exchanges.get_mut(&(session, ticket)) {
-            open.gone = false;
         }
     }
 
@@ -297,17 +286,16 @@ mod tests {
         ram.put_exchange(
             ONE,
             Ticket(1),
-            PacketId::new(4).map(|packet_id| Open { packet_id, released: false, gone: false }),
+            PacketId::new(4).map(|packet_id| Open { packet_id, state: OutState::Published }),
         );
         ram.release_body(Ticket(1));
         ram.release_body(Ticket(1));
-        ram.drop_oldest(ONE, Ticket(1));
+        ram.drop_oldest(ONE);
         ram.leave(ONE);
         ram.end(ONE);
         ram.take_back();
         assert_eq!((ram.tally(ONE), ram.exchange(ONE, Ticket(1)), ram.refers_to(Ticket(1))), before);
-        assert!(ram.knows(ONE) && !ram.is_away(ONE));
-        assert!(!ram.has_left(ONE, Ticket(1)), "what was dropped and taken back is there again");
+        assert!(ram.knows(ONE) && !ram.is_away(ONE) && !ram.is_unsure(ONE));
     }
 
     #[test]
@@ -316,16 +304,17 @@ mod tests {
     }
 
     #[test]
-    fn a_dropped_message_is_counted_once() {
+    fn only_who_is_there_speaks_of_what_was_lost() {
         let mut ram = Ram::default();
         ram.begin(ONE);
         ram.add(ONE, Ticket(1), 10);
+        ram.drop_oldest(ONE);
+        assert!(ram.is_unsure(ONE));
+        ram.leave(ONE);
         ram.add(ONE, Ticket(2), 10);
-        ram.drop_oldest(ONE, Ticket(1));
-        assert!(ram.has_left(ONE, Ticket(1)) && !ram.has_left(ONE, Ticket(2)));
-        assert_eq!(ram.tally(ONE).messages, 1);
-        ram.drop_oldest(ONE, Ticket(2));
-        assert_eq!(ram.tally(ONE), Tally::default());
-        assert!(ram.has_left(ONE, Ticket(2)), "an empty queue has none");
+        ram.drop_oldest(ONE);
+        assert!(!ram.is_unsure(ONE));
+        ram.begin(ONE);
+        assert!(!ram.is_unsure(ONE), "it reads what is there now");
     }
 }

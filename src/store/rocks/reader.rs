@@ -83,7 +83,7 @@ impl View<'_> {
         Some(Stored { ticket, exchange })
     }
 
-    /// An unfinished exchange; `None` if its message is gone: it was dropped from a full queue.
+    /// An unfinished exchange; `None` if its message should be there and is not: it was lost from a damaged store.
     fn outgoing(&self, session: SessionId, stored: &Stored) -> Option<SavedOut> {
         let Stored { ticket, exchange } = *stored;
         let saved = SavedOut {
@@ -95,7 +95,7 @@ impl View<'_> {
             retain: false,
             subscription_ids: Vec::new(),
         };
-        if exchange.state == OutState::Released {
+        if exchange.state != OutState::Published {
             return Some(saved);
         }
         let key = layout::queue_key(session, ticket);

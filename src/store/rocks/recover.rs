@@ -12,7 +12,7 @@ use super::layout::{self, Row};
 use super::ram::{Open, Ram};
 use crate::clock::Moment;
 use crate::identity::{SessionId, Ticket};
-use crate::session::{OutState, SavedSubscription};
+use crate::session::SavedSubscription;
 use crate::store::record::{self, Epoch, Unreadable};
 use crate::store::{Recovered, SessionRecord};
 
@@ -117,7 +117,6 @@ fn scan_queues(db: &DB, families: &Families<'_>, epoch: Epoch, found: &mut Found
         found.last = found.last.max(ticket);
         if found.ram.knows(session) {
             found.ram.add(session, ticket, bytes);
-            found.ram.found_message(session, ticket);
             found.ram.keep();
             found.messages = found.messages.saturating_add(1);
             found.soonest = expires.map_or(found.soonest, |expires| found.soonest.min(expires));
@@ -193,9 +192,7 @@ impl Rows {
         record.expiry_s = self.expiry_s.unwrap_or(record.expiry_s);
         found.ram.found_session(session);
         for (ticket, exchange) in self.exchanges {
-            let released = exchange.state == OutState::Released;
-            // Until it is found in the queue, which is read later.
-            let open = Open { packet_id: exchange.packet_id, released, gone: !released };
+            let open = Open { packet_id: exchange.packet_id, state: exchange.state };
             found.ram.put_exchange(session, ticket, Some(open));
             found.ram.order = found.ram.order.max(exchange.order);
             found.last = found.last.max(ticket);
@@ -256,6 +253,7 @@ mod tests {
     use crate::identity::Origin;
     use crate::message::{Message, Parts};
     use crate::mqtt::{PacketId, QoS};
+    use crate::session::OutState;
     use crate::store::Recipient;
 
     /// What a start says of one row that is whole.

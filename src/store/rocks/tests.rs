@@ -3,6 +3,7 @@
 mod absent;
 mod again;
 mod aging;
+mod aside;
 mod churn;
 mod full;
 
@@ -10,12 +11,15 @@ use std::path::Path;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+
 use super::*;
 use crate::clock::Moment;
 use crate::identity::{ClientId, Origin};
 use crate::message::{Message, Parts};
-use crate::mqtt::{PacketId, QoS};
+use crate::mqtt::{PacketId, QoS, Will};
 use crate::session::{Change, Options, OutState, SavedSubscription};
+use crate::store::record::LaterWill;
 use crate::store::{Publisher, Recipient, SessionRecord, WhenFull};
 
 const ONE: SessionId = SessionId(1);
@@ -116,8 +120,8 @@ fn what_was_appended_is_there_when_it_is_opened_again() {
     store.append(vec![session(ONE), Record::Subscribe(ONE, subscription.clone()), Record::Retain(message("kept"))]);
     let tickets: Vec<Ticket> = (0..4).map(|n| store.append(vec![enqueue(&n.to_string(), [1])])).collect();
     store.append(vec![Record::Received { session: ONE, packet_id: id(4) }]);
-    edit(&store, Change::Sent { ticket: tickets[0], packet_id: id(11) });
-    edit(&store, Change::Sent { ticket: tickets[1], packet_id: id(12) });
+    edit(&store, Change::Sent { ticket: tickets[0], packet_id: id(11), qos: QoS::ExactlyOnce });
+    edit(&store, Change::Sent { ticket: tickets[1], packet_id: id(12), qos: QoS::ExactlyOnce });
     edit(&store, Change::Received { ticket: tickets[0] });
     edit(&store, Change::Done { ticket: tickets[2] });
     store.append(vec![Record::Leave { session: ONE, ends_wall_ms: Some(77) }]);
@@ -201,6 +205,46 @@ fn a_full_queue_refuses_its_own_messages_and_loses_the_oldest_to_a_broadcast() {
     settled(&store, taken);
     assert_eq!((store.failed(taken), waiting(&store, 1)), (false, vec!["all".to_owned(), "told nobody".to_owned()]));
     assert_eq!(store.lost(), Lost { queue_full: 2, ..Lost::default() });
+}
+
+/// A will that is put down for later.
+fn will(due_wall_ms: u64) -> Record {
+    let will = Will {
+        topic: "w".into(),
+        payload: Bytes::new(),
+        qos: QoS::AtLeastOnce,
+        retain: false,
+        delay_s: 1,
+        expiry_s: None,
+        properties: Bytes::new(),
+    };
+    Record::Will { session: ONE, will: Box::new(LaterWill { will, due_wall_ms }) }
+}
+
+#[test]
+fn mqtt_3_1_2_8_only_the_will_that_is_published_is_forgotten() {
+    let (first, second) = (|| will(1), || will(2));
+    let over = |due_wall_ms| Record::NoWill { session: ONE, due_wall_ms };
+    // Each list is one commit.
+    let cases: [(Vec<Vec<Record>>, usize); 5] = [
+        (vec![vec![first()], vec![over(1)]], 0),
+        (vec![vec![first(), over(1)]], 0),
+        (vec![vec![first()], vec![session(ONE), second()], vec![over(1)]], 1),
+        (vec![vec![first()], vec![session(ONE), second(), over(1)]], 1),
+        (vec![vec![first()], vec![session(ONE)], vec![over(1), second()], vec![over(2)]], 0),
+    ];
+    for (number, (commits, left)) in cases.into_iter().enumerate() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(folder.path());
+        wait(&store, vec![session(ONE)]);
+        for records in commits {
+            wait(&store, records);
+        }
+        drop(store);
+        let found = open(folder.path()).recover().wills;
+        assert_eq!(found.len(), left, "{number}");
+        assert!(found.iter().all(|(_, will)| will.due_wall_ms == 2), "{number}");
+    }
 }
 
 #[test]

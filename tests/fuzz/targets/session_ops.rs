@@ -368,7 +368,7 @@ impl World {
             Effect::Owe(owed) => self.owe(owed, false, 0),
             Effect::Save { change, then } => {
                 assert!(self.is_durable, "{change:?} of a session that is not saved");
-                if let Change::Done { ticket } = change {
+                if let Change::Done { ticket } | Change::SetAside { ticket } = change {
                     if self.dropped {
                         self.application.dropped(ticket);
                     }

@@ -33,7 +33,7 @@ fn no_exchange_is_left_behind_for_a_message_that_is_not_there() {
         let tickets: Vec<Ticket> = (0..3).map(|n| wait(&store, vec![enqueue(&n.to_string(), [1])])).collect();
         let absent = if when_full == WhenFull::Reject { tickets[2] } else { tickets[0] };
         // It was sent, and the connection ended before its acknowledgement.
-        let sent = Record::Edit(ONE, Change::Sent { ticket: absent, packet_id: id(1) });
+        let sent = Record::Edit(ONE, Change::Sent { ticket: absent, packet_id: id(1), qos: QoS::AtLeastOnce });
         wait(&store, vec![sent, Record::Leave { session: ONE, ends_wall_ms: None }]);
         assert_eq!(store.shared.ram.lock().exchange(ONE, absent), None, "{when_full:?}");
     }
@@ -66,7 +66,7 @@ fn what_is_dropped_while_it_is_under_way_counts_once_across_a_restart() {
     store.append(vec![session(ONE)]);
     let tickets: Vec<Ticket> = (0..3).map(|n| wait(&store, vec![enqueue(&n.to_string(), [1])])).collect();
     // QoS 2: dropped while its identifier was about to be saved. It is needed all the same, for PUBLISH goes out.
-    wait(&store, vec![Record::Edit(ONE, Change::Sent { ticket: tickets[0], packet_id: id(1) })]);
+    wait(&store, vec![Record::Edit(ONE, Change::Sent { ticket: tickets[0], packet_id: id(1), qos: QoS::ExactlyOnce })]);
     drop(store);
     let store = open(folder.path());
     wait(&store, vec![Record::Edit(ONE, Change::Received { ticket: tickets[0] })]);

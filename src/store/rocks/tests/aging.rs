@@ -101,7 +101,7 @@ fn what_is_under_way_and_what_waits_for_a_client_that_is_there_is_its_sessions_b
     away(&store, 1);
     store.append(vec![session(SessionId(2))]);
     let sent = wait(&store, vec![expiring("sent", 10, [1])]);
-    edit(&store, Change::Sent { ticket: sent, packet_id: id(5) });
+    edit(&store, Change::Sent { ticket: sent, packet_id: id(5), qos: QoS::ExactlyOnce });
     wait(&store, vec![expiring("here", 10, [2])]);
     wait(&store, vec![expiring("waits", 10, [1])]);
     aging.pass(11);

@@ -42,7 +42,10 @@ fn round(store: &Rocks, number: u64, stay: impl Fn(u64) -> bool) {
     for (place, (number, ticket)) in queued.iter().enumerate().filter(|(_, (number, _))| !stay(*number)) {
         let (session, packet_id) = (SessionId(*number), id(place as u16 % 100 + 1));
         let edit = |change| Record::Edit(session, change);
-        let (sent, done) = (edit(Change::Sent { ticket: *ticket, packet_id }), edit(Change::Done { ticket: *ticket }));
+        let (sent, done) = (
+            edit(Change::Sent { ticket: *ticket, packet_id, qos: QoS::ExactlyOnce }),
+            edit(Change::Done { ticket: *ticket }),
+        );
         store.append(vec![Record::Received { session, packet_id }, sent]);
         store.append(vec![edit(Change::Released(packet_id)), done]);
     }

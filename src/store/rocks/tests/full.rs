@@ -19,7 +19,7 @@ fn a_full_queue_loses_its_oldest_in_order_whatever_its_session_does_meanwhile() 
     put(200);
     // 1 is done with, 2 is under way: 3 is the next to go.
     wait(&store, vec![Record::Edit(ONE, Change::Done { ticket: tickets[1] })]);
-    wait(&store, vec![Record::Edit(ONE, Change::Sent { ticket: tickets[2], packet_id: id(1) })]);
+    wait(&store, vec![Record::Edit(ONE, Change::Sent { ticket: tickets[2], packet_id: id(1), qos: QoS::ExactlyOnce })]);
     put(201);
     put(202);
     let expected = |from: usize| (from..203).map(|n| n.to_string()).collect::<Vec<_>>();
@@ -42,6 +42,30 @@ fn the_oldest_of_a_full_queue_are_read_several_at_a_time() {
     let mut ram = store.shared.ram.lock();
     let read: Vec<Ticket> = std::iter::from_fn(|| ram.oldest.next(ONE)).collect();
     assert_eq!(read, tickets[1..64], "one went, the others of that read are known");
+}
+
+/// A store where a broadcast to six sessions has been dropped from the full queue of the first, whose client may have it all the same.
+fn lost_by_one(folder: &Path) -> (Rocks, Ticket, String) {
+    let store = open_with(folder, dropping(1));
+    store.append((1..=6).map(|n| session(SessionId(n))).collect());
+    let body = "b".repeat(1000);
+    let ticket = wait(&store, vec![enqueue(&body, 1..=6)]);
+    wait(&store, vec![enqueue("next", [1])]);
+    assert_eq!((waiting(&store, 1), store.lost().queue_full), (vec!["next".to_owned()], 1));
+    (store, ticket, body)
+}
+
+#[test]
+fn what_a_full_queue_lost_is_let_go_of_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, ticket, body) = lost_by_one(folder.path());
+    for n in 1..=5 {
+        wait(&store, vec![Record::Edit(SessionId(n), Change::Done { ticket })]);
+    }
+    assert_eq!(waiting(&store, 1), ["next"]);
+    assert_eq!(waiting(&store, 6), [body], "its message is stored once for all six");
+    drop(store);
+    assert_eq!(waiting(&open(folder.path()), 6).len(), 1);
 }
 
 #[test]

@@ -42,12 +42,11 @@ impl Application {
         self.held.remove(&id);
     }
 
-    /// A message was dropped. A crash may bring it back, behind later ones. One that was dropped when it should have been repeated has had
-    /// its identifier taken from it, of which nobody tells the client.
+    /// A message was dropped. A crash may bring it back, behind later ones. One that was dropped when it should have been repeated is
+    /// held on to: nobody tells the client.
     pub fn dropped(&mut self, ticket: Ticket) {
         self.seen.insert(ticket);
         self.got.remove(&ticket);
-        self.held.retain(|_, held| *held != ticket);
     }
 
     /// The client says that it does not take a QoS 2 message.

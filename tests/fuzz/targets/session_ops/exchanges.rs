@@ -13,6 +13,8 @@ enum Stage {
     Saving,
     /// From an earlier connection; its PUBLISH is to come again.
     Repeat,
+    /// From an earlier connection; its PUBLISH will not come again.
+    Aside,
     /// The next PUBLISH may go out.
     Due,
     /// PUBLISH is with the client.
@@ -56,9 +58,9 @@ impl Outgoing {
         }
     }
 
-    /// Whether none is unfinished.
+    /// Whether none is unfinished, but for those of which nothing more is to come.
     pub fn is_empty(&self) -> bool {
-        self.exchanges.is_empty()
+        self.exchanges.values().all(|exchange| exchange.stage == Stage::Aside)
     }
 
     /// A PUBLISH reached the client.
@@ -91,7 +93,7 @@ impl Outgoing {
         let taken = self
             .exchanges
             .values()
-            .filter(|exchange| !matches!(exchange.stage, Stage::Repeat | Stage::Finished))
+            .filter(|exchange| !matches!(exchange.stage, Stage::Repeat | Stage::Aside | Stage::Finished))
             .count();
         assert!(taken <= self.window, "{taken} exchanges in a window of {}", self.window);
     }
@@ -99,7 +101,12 @@ impl Outgoing {
     /// The session has an edit saved.
     pub fn saved(&mut self, change: &Change) {
         match *change {
-            Change::Sent { ticket, packet_id } => {
+            Change::SetAside { ticket } => {
+                let aside = self.exchanges.values_mut().find(|exchange| exchange.ticket == ticket).expect("known");
+                assert_eq!((aside.qos, aside.stage), (QoS::ExactlyOnce, Stage::Repeat), "{ticket:?}");
+                aside.stage = Stage::Aside;
+            }
+            Change::Sent { ticket, packet_id, .. } => {
                 let exchange = Out { qos: QoS::ExactlyOnce, ticket, stage: Stage::Saving };
                 let before = self.exchanges.insert(packet_id, exchange);
                 assert!(before.is_none(), "{packet_id:?} is in use by {before:?}");
@@ -173,8 +180,8 @@ impl Outgoing {
             }
             (4, QoS::AtLeastOnce, Stage::Published) | (7, _, Stage::Release) => {}
             // In `Repeat` it answers the PUBLISH of the earlier connection.
-            (5, QoS::ExactlyOnce, Stage::Published | Stage::Repeat) if is_failure => {}
-            (5, QoS::ExactlyOnce, Stage::Published | Stage::Repeat) => {
+            (5, QoS::ExactlyOnce, Stage::Published | Stage::Repeat | Stage::Aside) if is_failure => {}
+            (5, QoS::ExactlyOnce, Stage::Published | Stage::Repeat | Stage::Aside) => {
                 exchange.stage = if exchange.ticket == Ticket::NONE { Stage::Release } else { Stage::Received };
                 return;
             }
@@ -190,14 +197,20 @@ impl Outgoing {
 
     /// Whether the client waits for it with this identifier and has not answered yet.
     pub fn is_unanswered(&self, id: PacketId) -> bool {
-        self.exchanges.get(&id).is_some_and(|exchange| matches!(exchange.stage, Stage::Published | Stage::Repeat))
+        self.exchanges
+            .get(&id)
+            .is_some_and(|exchange| matches!(exchange.stage, Stage::Published | Stage::Repeat | Stage::Aside))
     }
 
     /// A new connection goes on with what was saved.
     pub fn resume<'a>(&mut self, saved: impl Iterator<Item = &'a SavedOut>) {
         *self = Self::new(self.window);
         for one in saved {
-            let stage = if one.state == OutState::Released { Stage::Release } else { Stage::Repeat };
+            let stage = match one.state {
+                OutState::Published => Stage::Repeat,
+                OutState::Released => Stage::Release,
+                OutState::SetAside => Stage::Aside,
+            };
             let exchange = Out { qos: one.qos, ticket: one.ticket, stage };
             let before = self.exchanges.insert(one.packet_id, exchange);
             assert!(before.is_none(), "{:?} is saved for two messages", one.packet_id);
