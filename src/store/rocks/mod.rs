@@ -170,7 +170,7 @@ impl Rocks {
                 .spawn(move || outlive(name, run))
                 .map_err(|source| OpenError::System { folder: folder.to_owned(), source })
         };
-        let (reader, sweeper) = (Reader { shared: Arc::clone(&shared), due }, Sweeper { shared: Arc::clone(&shared) });
+        let (reader, sweeper) = (Reader::new(Arc::clone(&shared)), Sweeper { shared: Arc::clone(&shared) });
         let sweeper = spawn("store-sweeper", Box::new(|| sweeper.run()))?;
         let writer = Writer {
             shared: Arc::clone(&shared),
@@ -183,8 +183,10 @@ impl Rocks {
             synced_at: Instant::now(),
             looked_at: Instant::now(),
         };
-        let threads =
-            vec![spawn("store-writer", Box::new(|| writer.run()))?, spawn("store-reader", Box::new(|| reader.run()))?];
+        let threads = vec![
+            spawn("store-writer", Box::new(|| writer.run()))?,
+            spawn("store-reader", Box::new(move || reader.run(&due)))?,
+        ];
         Ok(Self { shared, level, recovered: Mutex::new(Some(recovered)), threads: Mutex::new(threads) })
     }
 }

@@ -32,8 +32,13 @@ const SYNC_EVERY: Duration = Duration::from_millis(100);
 /// The marker is looked after, and a store that failed is opened again, this often.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// A read whose turn has come, with what is durable now.
-pub(super) type Due = (Read, Ticket);
+/// What the reader is told.
+pub(super) enum Due {
+    /// A read whose turn has come, with what is durable now.
+    Read(Read, Ticket),
+    /// The database was opened again: what could not be answered can be.
+    Opened,
+}
 
 pub(super) struct Writer {
     pub(super) shared: Arc<Shared>,
@@ -136,7 +141,7 @@ impl Writer {
         let mark = self.shared.marks().synced;
         for read in window.reads {
             // A reader that is gone has nobody to answer to.
-            let _ = self.reads.send((read, mark));
+            let _ = self.reads.send(Due::Read(read, mark));
         }
     }
 
@@ -278,6 +283,7 @@ impl Writer {
         self.ended = found.ended;
         self.shared.soonest.fetch_min(found.soonest.as_ms(), Ordering::AcqRel);
         *self.shared.db.lock() = Some(db);
+        let _ = self.reads.send(Due::Opened);
         tracing::info!("writing works again");
     }
 

@@ -1,5 +1,6 @@
 //! The database is opened again after a write failed; what must be on the disk before an answer.
 
+use super::super::writer::Due;
 use super::*;
 
 /// As a write that failed leaves it.
@@ -58,6 +59,40 @@ fn a_queue_of_shared_messages_has_its_size_after_it_is_read_again() {
     break_off(&store);
     opened_again(&store);
     assert_eq!(store.shared.ram.lock().tally(ONE), before);
+}
+
+#[test]
+fn what_is_asked_while_the_store_is_opened_again_is_answered_afterwards() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    wait(&store, vec![session(ONE), Record::Received { session: ONE, packet_id: id(4) }, enqueue("waits", [1])]);
+    let db = store.shared.db().unwrap();
+    let mut reader = Reader::new(Arc::clone(&store.shared));
+    // The store's own threads are not needed any more.
+    store.close();
+    let (answer, answered) = mpsc::channel();
+    let answer_too = answer.clone();
+    let page = Box::new(move |page: Page| answer.send(page.messages.len()).unwrap());
+    let saved = Box::new(move |saved: Saved| answer_too.send(saved.received.len()).unwrap());
+    let page = What::Page { after: Ticket::NONE, max: 10, answer: page };
+    for what in [page, What::Saved(saved)] {
+        reader.handle(Due::Read(Read { session: ONE, what }, store.durable()));
+    }
+    assert_eq!(answered.try_recv(), Err(mpsc::TryRecvError::Empty), "there is nothing to read");
+    *store.shared.db.lock() = Some(db);
+    reader.handle(Due::Opened);
+    assert_eq!(answered.try_iter().collect::<Vec<_>>(), [1, 1]);
+}
+
+#[test]
+fn a_session_that_comes_back_while_writing_fails_finds_its_queue() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    wait(&store, vec![session(ONE), enqueue("waits", [1])]);
+    break_off(&store);
+    assert_eq!(waiting(&store, 1), ["waits"]);
+    break_off(&store);
+    load(&store, ONE);
 }
 
 #[test]
