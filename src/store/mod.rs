@@ -153,6 +153,14 @@ pub enum Record {
     Edit(SessionId, Change),
 }
 
+impl Record {
+    /// Whether it says what is retained. A store that refuses an append makes such a record true all the same, as soon as it can: what
+    /// is retained is handed out from memory.
+    pub fn is_retained(&self) -> bool {
+        matches!(self, Self::Retain(_) | Self::Unretain(_))
+    }
+}
+
 /// What a start finds.
 #[derive(Debug, Default)]
 pub struct Recovered {
@@ -196,6 +204,9 @@ impl Lost {
 /// A store: `memory`, or RocksDB.
 pub trait Store: Send + Sync {
     /// Appends records as one, to be as safe as `level` says. Returns their ticket, higher than every ticket before.
+    ///
+    /// Of an append that fails nothing is kept but what [`Record::is_retained`], as soon as that can be written; a store that is
+    /// in working order again also writes state that nobody waited for, at [`Level::Memory`].
     ///
     /// Who waits for the ticket waits for the mark of `level` or of a weaker one, never of a stronger.
     fn append_at(&self, records: Vec<Record>, level: Level) -> Ticket;

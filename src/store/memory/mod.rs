@@ -110,7 +110,7 @@ impl Memory {
         }
     }
 
-    /// The next append fails: none of its records is kept, and it is known when its ticket is written.
+    /// The next append fails: none of its records is kept but what is retained, and it is known when its ticket is written.
     pub fn fail_next(&self) {
         if let Some(disk) = &self.disk {
             disk.fails_next.store(true, Ordering::Release);
@@ -159,14 +159,15 @@ impl Store for Memory {
         let Some(disk) = &self.disk else { return self.live.append(records) };
         let mut log = disk.log.lock();
         if disk.fails_next.swap(false, Ordering::AcqRel) {
-            let ticket = self.live.append(Vec::new());
+            let kept: Vec<_> = records.into_iter().filter(Record::is_retained).collect();
+            let ticket = self.live.append(kept.clone());
             disk.failed.lock().insert(ticket);
+            log.push_back((ticket, kept));
             return ticket;
         }
         let ticket = self.live.append(records.clone());
-        if !self.live.refused(ticket) {
-            log.push_back((ticket, records));
-        }
+        let refused = self.live.refused(ticket);
+        log.push_back((ticket, records.into_iter().filter(|record| !refused || record.is_retained()).collect()));
         ticket
     }
 

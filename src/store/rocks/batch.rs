@@ -12,13 +12,13 @@ use smallvec::SmallVec;
 use super::layout::{self, Row};
 use super::oldest;
 use super::ram::{Open, Ram};
-use super::shared::{Append, Gone, Why};
+use super::shared::{Append, Gone, Shared, Why};
 use crate::clock::Moment;
 use crate::identity::{SessionId, Ticket};
 use crate::message::Message;
 use crate::session::{Change, OutState};
-use crate::store::record::{self, Epoch};
-use crate::store::{Bounds, Level, Lost, Publisher, Recipient, Record, WhenFull};
+use crate::store::record;
+use crate::store::{Level, Lost, Publisher, Recipient, Record, WhenFull};
 
 /// From this many queues on a body is stored once.
 const SHARED_FROM: usize = 5;
@@ -56,8 +56,7 @@ pub(super) struct Builder<'a> {
     pub(super) families: Families<'a>,
     pub(super) ram: &'a mut Ram,
     pub(super) batch: WriteBatch,
-    pub(super) epoch: Epoch,
-    pub(super) bounds: Bounds,
+    shared: &'a Shared,
     /// Appends refused because a queue is full.
     pub(super) refused: Vec<Ticket>,
     /// Messages dropped by this commit, to be counted if it succeeds.
@@ -76,14 +75,13 @@ pub(super) struct Builder<'a> {
 }
 
 impl<'a> Builder<'a> {
-    pub(super) fn new(db: &'a DB, ram: &'a mut Ram, epoch: Epoch, bounds: Bounds) -> Self {
+    pub(super) fn new(db: &'a DB, ram: &'a mut Ram, shared: &'a Shared) -> Self {
         Self {
             db,
             families: Families::of(db),
             ram,
             batch: WriteBatch::with_capacity_bytes(BATCH_BYTES),
-            epoch,
-            bounds,
+            shared,
             refused: Vec::new(),
             lost: Lost::default(),
             soonest: None,
@@ -113,10 +111,14 @@ impl<'a> Builder<'a> {
     }
 
     /// Adds the records of one append.
-    pub(super) fn add(&mut self, append: Append) {
+    pub(super) fn add(&mut self, append: &Append) {
         let Append { ticket, level, records } = append;
-        if self.is_refused(&records) {
+        let (ticket, level) = (*ticket, *level);
+        if self.is_refused(records) {
             self.refused.push(ticket);
+            for record in records.iter().filter(|record| record.is_retained()) {
+                self.add_record(ticket, record);
+            }
             // Its publisher has its answer already, so it is counted as what it is: dropped.
             self.lost.queue_full += u64::from(level == Level::Memory);
             return;
@@ -130,7 +132,7 @@ impl<'a> Builder<'a> {
 
     /// Whether the one queue that the append would grow is full, and the publisher is to be told.
     fn is_refused(&self, records: &[Record]) -> bool {
-        self.bounds.when_full == WhenFull::Reject
+        self.shared.bounds.when_full == WhenFull::Reject
             && records.iter().any(|record| match record {
                 Record::Enqueue { message, recipients, publisher: Publisher::CanBeTold } => {
                     matches!(&recipients[..], [only] if self.is_full(only.session, message.bytes()))
@@ -141,46 +143,46 @@ impl<'a> Builder<'a> {
 
     fn is_full(&self, session: SessionId, bytes: usize) -> bool {
         let tally = self.ram.tally(session);
-        self.bounds.is_full(tally.messages.into(), tally.bytes, bytes)
+        self.shared.bounds.is_full(tally.messages.into(), tally.bytes, bytes)
     }
 
-    fn add_record(&mut self, ticket: Ticket, record: Record) {
+    fn add_record(&mut self, ticket: Ticket, record: &Record) {
         match record {
-            Record::Enqueue { message, recipients, .. } => self.enqueue(ticket, &message, &recipients),
-            Record::Received { session, packet_id } if self.ram.knows(session) => {
-                self.put_row(&layout::received_key(session, packet_id), &[]);
+            Record::Enqueue { message, recipients, .. } => self.enqueue(ticket, message, recipients),
+            Record::Received { session, packet_id } if self.ram.knows(*session) => {
+                self.put_row(&layout::received_key(*session, *packet_id), &[]);
             }
             Record::Received { .. } => {}
             Record::Retain(message) => {
                 let key = message.topic().as_bytes();
-                let value = record::seal(key, &record::message_body(&message, self.epoch));
+                let value = record::seal(key, &record::message_body(message, self.shared.epoch));
                 self.batch.put_cf(self.families.retained, key, value);
                 self.expired.remove(message.topic());
             }
-            Record::Expired(topic, by) => self.expire(&topic, by),
+            Record::Expired(topic, by) => self.expire(topic, *by),
             Record::Unretain(topic) => self.batch.delete_cf(self.families.retained, topic.as_bytes()),
-            Record::Open(record) => self.open(&record),
-            Record::Leave { session, ends_wall_ms } if self.ram.knows(session) => {
-                self.ram.leave(session);
-                self.ram.forget_dropped(session);
-                self.put_row(&layout::row_key(session, Row::Leave, &[]), &record::leave_body(ends_wall_ms));
+            Record::Open(record) => self.open(record),
+            Record::Leave { session, ends_wall_ms } if self.ram.knows(*session) => {
+                self.ram.leave(*session);
+                self.ram.forget_dropped(*session);
+                self.put_row(&layout::row_key(*session, Row::Leave, &[]), &record::leave_body(*ends_wall_ms));
             }
             Record::Leave { .. } => {}
-            Record::Will { session, will } if self.ram.knows(session) => {
-                self.put_row(&layout::row_key(session, Row::Will, &[]), &record::will_body(&will));
+            Record::Will { session, will } if self.ram.knows(*session) => {
+                self.put_row(&layout::row_key(*session, Row::Will, &[]), &record::will_body(will));
             }
             Record::Will { .. } => {}
-            Record::NoWill(session) => self.delete_row(&layout::row_key(session, Row::Will, &[])),
-            Record::End(session) => self.end(session),
-            Record::Subscribe(session, subscription) if self.ram.knows(session) => {
-                let key = layout::row_key(session, Row::Subscription, subscription.filter.as_bytes());
+            Record::NoWill(session) => self.delete_row(&layout::row_key(*session, Row::Will, &[])),
+            Record::End(session) => self.end(*session),
+            Record::Subscribe(session, subscription) if self.ram.knows(*session) => {
+                let key = layout::row_key(*session, Row::Subscription, subscription.filter.as_bytes());
                 self.put_row(&key, &record::options_body(subscription.options));
             }
             Record::Subscribe(..) => {}
             Record::Unsubscribe(session, filter) => {
-                self.delete_row(&layout::row_key(session, Row::Subscription, filter.as_bytes()));
+                self.delete_row(&layout::row_key(*session, Row::Subscription, filter.as_bytes()));
             }
-            Record::Edit(session, change) if self.ram.knows(session) => self.edit(session, change),
+            Record::Edit(session, change) if self.ram.knows(*session) => self.edit(*session, change),
             Record::Edit(..) => {}
         }
     }
@@ -193,7 +195,7 @@ impl<'a> Builder<'a> {
         }
         // One that cannot be read is left for the next start to refuse.
         let Ok(Some(value)) = self.db.get_pinned_cf(self.families.retained, key) else { return };
-        let stored = record::unseal(key, &value).and_then(|body| record::message(body, self.epoch));
+        let stored = record::unseal(key, &value).and_then(|body| record::message(body, self.shared.epoch));
         if stored.is_ok_and(|message| message.expired_by(by)) {
             self.batch.delete_cf(self.families.retained, key);
         }
@@ -216,14 +218,14 @@ impl<'a> Builder<'a> {
         let shared = waiting.len() >= SHARED_FROM && message.bytes() >= SHARED_BYTES;
         if shared {
             let key = layout::body_key(ticket);
-            let value = record::seal(&key, &record::message_body(message, self.epoch));
+            let value = record::seal(&key, &record::message_body(message, self.shared.epoch));
             self.batch.put_cf(self.families.body, key, value);
             self.ram.add_body(ticket, u32::try_from(waiting.len()).unwrap_or(u32::MAX));
         }
         for to in waiting {
             self.make_room(to.session, message.bytes());
             let key = layout::queue_key(to.session, ticket);
-            let body = record::queue_body(to, (!shared).then_some(message), self.epoch);
+            let body = record::queue_body(to, (!shared).then_some(message), self.shared.epoch);
             self.batch.put_cf(self.families.queue, key, record::seal(&key, &body));
             self.ram.add(to.session, ticket, message.bytes());
         }
@@ -309,8 +311,12 @@ impl<'a> Builder<'a> {
         self.ended.push(session);
     }
 
-    fn edit(&mut self, session: SessionId, change: Change) {
-        match change {
+    fn edit(&mut self, session: SessionId, change: &Change) {
+        // The message was sent before its append failed: it never was in the queue, and leaves none.
+        if speaks_of(change).is_some_and(|ticket| self.shared.failed(ticket)) {
+            return;
+        }
+        match *change {
             Change::Released(id) => {
                 self.delete_row(&layout::received_key(session, id));
                 self.releases = true;
@@ -359,5 +365,13 @@ impl<'a> Builder<'a> {
         self.ram.subtract(session, ticket);
         self.ram.oldest.forget(session);
         self.done.insert((session, ticket));
+    }
+}
+
+/// The message an edit is about.
+fn speaks_of(change: &Change) -> Option<Ticket> {
+    match *change {
+        Change::Sent { ticket, .. } | Change::Received { ticket } | Change::Done { ticket } => Some(ticket),
+        Change::Released(_) | Change::Expiry { .. } => None,
     }
 }

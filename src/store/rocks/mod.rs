@@ -178,6 +178,7 @@ impl Rocks {
             marker: opened.marker,
             reads,
             ended,
+            again: Default::default(),
             sweeper: Some(sweeper),
             unsynced: false,
             synced_at: Instant::now(),

@@ -188,6 +188,11 @@ impl Shared {
         self.behind.load(Ordering::Relaxed) > BEHIND_BYTES
     }
 
+    #[cfg(test)]
+    pub(super) fn behind(&self) -> usize {
+        self.behind.load(Ordering::Relaxed)
+    }
+
     /// Some of what nobody waits for has been written, or has failed.
     pub(super) fn caught_up(&self, bytes: usize) {
         if bytes > 0 {
@@ -211,8 +216,12 @@ impl Shared {
     }
 
     pub(super) fn failed(&self, ticket: Ticket) -> bool {
-        self.any_failed.load(Ordering::Acquire)
-            && self.failed.lock().iter().rev().any(|range| range.contains(&ticket.0))
+        self.any_failed.load(Ordering::Acquire) && {
+            // The writer fails them in their order.
+            let failed = self.failed.lock();
+            let behind = failed.partition_point(|range| *range.start() <= ticket.0);
+            behind.checked_sub(1).and_then(|at| failed.get(at)).is_some_and(|range| range.contains(&ticket.0))
+        }
     }
 
     /// Everything up to here is in the log: who waits for no more than that may look.

@@ -3,6 +3,7 @@
 //! While a sync is under way, what is appended gathers by itself; when nothing is under way, what comes in one turn of a core is
 //! committed at once.
 
+mod again;
 mod clearing;
 
 use std::sync::Arc;
@@ -13,6 +14,8 @@ use std::time::{Duration, Instant};
 
 use parking_lot::MutexGuard;
 use rocksdb::{DB, WriteOptions};
+
+use again::Again;
 
 use super::batch::{Builder, Families};
 use super::fail_point::reached;
@@ -49,6 +52,8 @@ pub(super) struct Writer {
     pub(super) reads: Sender<Due>,
     /// Sessions whose rows are still there.
     pub(super) ended: Vec<SessionId>,
+    /// What failed and is written again.
+    pub(super) again: Again,
     /// Ended before the database is closed.
     pub(super) sweeper: Option<JoinHandle<()>>,
     /// Something is written that was not synced.
@@ -123,15 +128,17 @@ impl Writer {
 
     fn commit(&mut self, window: Window) {
         reached("gathered");
+        self.write_again();
         if let (Some(first), Some(last)) = (window.appends.first(), window.appends.last()) {
             let (first, last) = (first.ticket, last.ticket);
             let unwritten = window.appends.iter().map(Append::unwritten).sum();
-            let unwaited = window.appends.iter().map(Append::unwaited_bytes).sum();
-            match self.write(window.appends) {
+            let mut unwaited: usize = window.appends.iter().map(Append::unwaited_bytes).sum();
+            match self.write(&window.appends) {
                 Ok(()) => reached("marked"),
                 Err(error) => {
                     self.fail(first, last, &error);
                     self.shared.count(Lost { unwritten, ..Lost::default() });
+                    unwaited -= self.again.keep(window.appends);
                 }
             }
             self.shared.caught_up(unwaited);
@@ -145,12 +152,26 @@ impl Writer {
         }
     }
 
+    /// Writes what failed before, as long as nothing fails.
+    fn write_again(&mut self) {
+        while !self.again.is_empty() && self.shared.db.lock().is_some() {
+            let taken = self.again.take();
+            match self.write(&taken) {
+                Ok(()) => self.shared.caught_up(taken.iter().map(Append::unwaited_bytes).sum()),
+                Err(error) => {
+                    self.give_up(&error);
+                    self.again.put_back(taken);
+                }
+            }
+        }
+    }
+
     /// One batch, and one sync if anything of it asked for that or must not come back: see [`Level::Os`].
-    fn write(&mut self, appends: Vec<Append>) -> Result<(), Failure> {
+    fn write(&mut self, appends: &[Append]) -> Result<(), Failure> {
         let Some(db) = self.shared.db() else { return Err(Failure::NotOpen) };
         let mut ram = self.shared.ram.lock();
-        let mut builder = Builder::new(&db, &mut ram, self.shared.epoch, self.shared.bounds);
-        builder.look_ahead(&appends);
+        let mut builder = Builder::new(&db, &mut ram, &self.shared);
+        builder.look_ahead(appends);
         let asked = |level| appends.iter().any(|append| append.level == level);
         let (os, sync) = (asked(Level::Os), asked(Level::Sync));
         let last = appends.last().map(|append| append.ticket);
@@ -235,7 +256,10 @@ impl Writer {
                     self.rotate();
                     self.note_age(&db);
                 }
-                None => self.open_again(),
+                None => {
+                    self.open_again();
+                    self.write_again();
+                }
             }
         }
         let gone = std::mem::take(&mut self.shared.inbox.lock().gone);
