@@ -134,6 +134,9 @@ pub(super) enum WaitsFor {
 /// Something owed to a client.
 #[derive(Debug)]
 pub(super) struct Pending {
+    /// The first append it speaks for: an answer may speak for several, and counts as failed if one of them did.
+    pub(super) first: Ticket,
+    /// The last of them, and of all that wait for it.
     pub(super) ticket: Ticket,
     /// How safe the ticket must be. [`Level::Memory`] waits for nothing but what is owed before it.
     pub(super) level: Level,
@@ -159,7 +162,12 @@ pub(super) struct Held {
 impl Pending {
     /// An answer to anything but a publication.
     pub(super) fn new(ticket: Ticket, level: Level, owed: Owed) -> Self {
-        Self { ticket, level, owed, bytes: 0, held: None }
+        Self { first: ticket, ticket, level, owed, bytes: 0, held: None }
+    }
+
+    /// The same, and it speaks for the append with this ticket, too.
+    pub(super) fn since(self, first: Ticket) -> Self {
+        if first == Ticket::NONE { self } else { Self { first, ..self } }
     }
 }
 

@@ -105,7 +105,7 @@ impl Core {
             self.deliver_held(*held);
             self.pause_if_it_feeds_too_much(slot);
         }
-        if self.shared.broker.store.failed(pending.ticket) {
+        if self.shared.broker.store.any_failed(pending.first, pending.ticket) {
             return self.fail(slot, pending.owed);
         }
         self.with_session(slot, |session, may, now, desk| session.handle_durable(pending.owed, may, now, desk));
@@ -186,15 +186,15 @@ impl Core {
             taken.push(self.subscribe_one(&seat, one, &mut search, &mut records));
         }
         let level = self.level_of(slot);
-        let mut ticket = self.shared.broker.append(records, level);
-        let mut answer = taken;
+        let first = self.shared.broker.append(records, level);
+        let (mut ticket, mut answer) = (first, taken);
         if seat.is_durable() {
             for one in &mut answer {
                 ticket = ticket.max(self.enqueue_retained(&seat, level, one));
             }
         }
         if let Some(owed) = self.with_session(slot, |session, _, _, _| session.handle_subscribed(packet_id, answer)) {
-            self.owe(slot, Pending::new(ticket, level, owed));
+            self.owe(slot, Pending::new(ticket, level, owed).since(first));
         }
     }
 

@@ -232,6 +232,10 @@ pub trait Store: Send + Sync {
     }
     /// Whether the append with this ticket failed: nobody may be acknowledged for it.
     fn failed(&self, ticket: Ticket) -> bool;
+    /// Whether one of the appends with these tickets failed, `first` to `last`.
+    fn any_failed(&self, first: Ticket, last: Ticket) -> bool {
+        (first.0..=last.0).any(|ticket| self.failed(Ticket(ticket)))
+    }
     /// The saved part of a session, through `answer`, as everything appended ahead of this call left it.
     fn load(&self, session: SessionId, answer: Box<dyn FnOnce(Saved) + Send>);
     /// Waiting messages of a session behind `after`, at most `max`, through `answer`: only what is durable, and not before

@@ -313,7 +313,7 @@ impl<'a> Builder<'a> {
 
     fn edit(&mut self, session: SessionId, change: &Change) {
         // The message was sent before its append failed: it never was in the queue, and leaves none.
-        if speaks_of(change).is_some_and(|ticket| self.shared.failed(ticket)) {
+        if speaks_of(change).is_some_and(|ticket| self.shared.any_failed(ticket, ticket)) {
             return;
         }
         match *change {

@@ -210,7 +210,11 @@ impl Store for Rocks {
     }
 
     fn failed(&self, ticket: Ticket) -> bool {
-        self.shared.failed(ticket)
+        self.shared.any_failed(ticket, ticket)
+    }
+
+    fn any_failed(&self, first: Ticket, last: Ticket) -> bool {
+        self.shared.any_failed(first, last)
     }
 
     fn load(&self, session: SessionId, answer: Box<dyn FnOnce(Saved) + Send>) {

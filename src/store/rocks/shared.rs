@@ -215,12 +215,13 @@ impl Shared {
         self.any_failed.store(true, Ordering::Release);
     }
 
-    pub(super) fn failed(&self, ticket: Ticket) -> bool {
+    /// Whether one of these tickets failed.
+    pub(super) fn any_failed(&self, first: Ticket, last: Ticket) -> bool {
         self.any_failed.load(Ordering::Acquire) && {
             // The writer fails them in their order.
             let failed = self.failed.lock();
-            let behind = failed.partition_point(|range| *range.start() <= ticket.0);
-            behind.checked_sub(1).and_then(|at| failed.get(at)).is_some_and(|range| range.contains(&ticket.0))
+            let behind = failed.partition_point(|range| *range.start() <= last.0);
+            behind.checked_sub(1).and_then(|at| failed.get(at)).is_some_and(|range| *range.end() >= first.0)
         }
     }
 
