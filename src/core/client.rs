@@ -11,10 +11,10 @@ use crate::broker::seat::Seat;
 use crate::clock::Moment;
 use crate::identity::{ClientId, Ticket};
 use crate::message::Message;
-use crate::mqtt::Out;
+use crate::mqtt::{Out, QoS};
 use crate::net::{Layers, Transport};
-use crate::session::{Owed, Session};
-use crate::store::Level;
+use crate::session::{Owed, Receipt, Session};
+use crate::store::{Level, Store};
 use crate::threshold::{Claim, Claimed, Threshold};
 
 use super::door::Door;
@@ -160,6 +160,15 @@ pub(super) struct Held {
 }
 
 impl Pending {
+    /// Whether it is owed for one append, whose message nobody waits for any more. What is asked for in another way than by a message
+    /// of QoS 1 is more than a message.
+    pub(super) fn is_early(&self, store: &dyn Store) -> bool {
+        let is_of_qos_1 = |receipt: &Receipt| receipt.qos() == QoS::AtLeastOnce;
+        self.first == self.ticket
+            && matches!(&self.owed, Owed::Accepted { receipt, .. } if is_of_qos_1(receipt))
+            && store.is_early(self.ticket)
+    }
+
     /// An answer to anything but a publication.
     pub(super) fn new(ticket: Ticket, level: Level, owed: Owed) -> Self {
         Self { first: ticket, ticket, level, owed, bytes: 0, held: None }

@@ -46,12 +46,19 @@ pub struct Marks {
     pub written: Ticket,
     /// Every append up to here that asked for [`Level::Sync`] is synced, or has failed. Never ahead of `written`.
     pub synced: Ticket,
+    /// How many appends were settled ahead of both: see [`crate::store::Store::is_early`].
+    pub early: u64,
 }
 
 impl Marks {
-    /// Both at the same place.
+    /// Both at the same place, and nothing ahead of them.
     pub fn at(ticket: Ticket) -> Self {
-        Self { written: ticket, synced: ticket }
+        Self { written: ticket, synced: ticket, early: 0 }
+    }
+
+    /// Whether nothing but what is settled early has changed.
+    pub fn differ_in_early_alone(self, before: Self) -> bool {
+        (self.written, self.synced) == (before.written, before.synced)
     }
 
     /// Whether an append made at `level` has become what it asked for, or has failed.
@@ -175,7 +182,7 @@ mod tests {
 
     #[test]
     fn a_level_waits_for_its_own_mark_and_memory_for_none() {
-        let marks = Marks { written: Ticket(5), synced: Ticket(3) };
+        let marks = Marks { written: Ticket(5), synced: Ticket(3), early: 0 };
         let reached = |ticket, level| marks.reached(Ticket(ticket), level);
         assert_eq!((reached(5, Level::Os), reached(6, Level::Os), reached(6, Level::Memory)), (true, false, true));
         assert_eq!((reached(3, Level::Sync), reached(4, Level::Sync)), (true, false));

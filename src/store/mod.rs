@@ -9,6 +9,7 @@
 //!
 //! Start with [`Store`] and [`Record`]; `memory` shows what each record means.
 
+pub mod early;
 mod level;
 pub mod memory;
 pub mod record;
@@ -219,6 +220,16 @@ pub trait Store: Send + Sync {
     /// Everything up to this ticket is as safe as it asked to be, or has failed.
     fn durable(&self) -> Ticket {
         self.marks().synced
+    }
+    /// Whether the append with this ticket is settled ahead of the marks: it was a message and nothing else, and every session that it
+    /// was for has said that it is done with it before it was written. A store may have forgotten; then the marks tell.
+    fn is_early(&self, _ticket: Ticket) -> bool {
+        false
+    }
+    /// Whether an append was settled ahead of the marks since somebody asked last: who asks tells whoever waits. It wakes nobody,
+    /// since it happens in an append, and a core makes many of those before others have to look.
+    fn has_settled_early(&self) -> bool {
+        false
     }
     /// Whether so much waits to be written that no append should be made at [`Level::Memory`]: acknowledged without waiting, its
     /// publisher would send more, and nothing would bound what waits. Level `os` holds it back.

@@ -12,6 +12,7 @@ use std::collections::{BTreeSet, VecDeque};
 use crate::clock::Now;
 use crate::identity::{SessionId, Ticket};
 use crate::session::{Page, Saved};
+use crate::store::early::{self, Early, Struck};
 use crate::store::{Bounds, Level, Lost, Marks, Record, Recovered, Store};
 use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering};
 use shards::Shards;
@@ -34,6 +35,7 @@ struct Disk {
     reads: Mutex<VecDeque<(Ticket, Reading)>>,
     written: AtomicU64,
     mark: AtomicU64,
+    early: Early,
     failed: Mutex<BTreeSet<Ticket>>,
     fails_next: AtomicBool,
     behind: AtomicBool,
@@ -57,6 +59,7 @@ impl Memory {
             reads: Mutex::default(),
             written: AtomicU64::new(0),
             mark: AtomicU64::new(0),
+            early: Early::default(),
             failed: Mutex::default(),
             fails_next: AtomicBool::new(false),
             behind: AtomicBool::new(false),
@@ -136,7 +139,16 @@ impl Disk {
 
     fn marks(&self) -> Marks {
         let synced = self.mark();
-        Marks { written: Ticket(self.written.load(Ordering::Acquire)), synced }
+        Marks { written: Ticket(self.written.load(Ordering::Acquire)), synced, early: self.early.count() }
+    }
+
+    /// A session is done with a message: if that is not committed yet, it is not committed for this session.
+    fn strike(&self, log: &mut VecDeque<(Ticket, Vec<Record>)>, (session, ticket): (SessionId, Ticket)) {
+        let Ok(at) = log.binary_search_by_key(&ticket, |(ticket, _)| *ticket) else { return };
+        let Some((_, records)) = log.get_mut(at) else { return };
+        if early::strike(records, session) == Struck::NobodyWaits {
+            self.early.settle(ticket);
+        }
     }
 
     /// Answers the reads whose turn has come. Without a lock: an answer may append.
@@ -165,6 +177,9 @@ impl Store for Memory {
             log.push_back((ticket, kept));
             return ticket;
         }
+        if let Some(done) = early::done(&records) {
+            disk.strike(&mut log, done);
+        }
         let ticket = self.live.append(records.clone());
         let refused = self.live.refused(ticket);
         log.push_back((ticket, records.into_iter().filter(|record| !refused || record.is_retained()).collect()));
@@ -177,6 +192,14 @@ impl Store for Memory {
             None => Marks::at(self.live.last()),
             Some(disk) => disk.marks(),
         }
+    }
+
+    fn is_early(&self, ticket: Ticket) -> bool {
+        self.disk.as_ref().is_some_and(|disk| disk.early.has(ticket))
+    }
+
+    fn has_settled_early(&self) -> bool {
+        self.disk.as_ref().is_some_and(|disk| disk.early.is_news())
     }
 
     fn is_behind(&self) -> bool {

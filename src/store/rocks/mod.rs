@@ -54,7 +54,7 @@ use crate::store::record::Epoch;
 use crate::store::{Bounds, Level, Lost, Marks, Record, Recovered, Store};
 use crate::wake::Wake;
 use reader::Reader;
-use shared::{Read, Shared, What};
+use shared::{Shared, What};
 use sweeper::Sweeper;
 use writer::Writer;
 
@@ -201,6 +201,14 @@ impl Store for Rocks {
         self.shared.marks()
     }
 
+    fn is_early(&self, ticket: Ticket) -> bool {
+        self.shared.early.has(ticket)
+    }
+
+    fn has_settled_early(&self) -> bool {
+        self.shared.early.is_news()
+    }
+
     fn is_behind(&self) -> bool {
         self.shared.is_behind()
     }
@@ -218,7 +226,7 @@ impl Store for Rocks {
     }
 
     fn load(&self, session: SessionId, answer: Box<dyn FnOnce(Saved) + Send>) {
-        self.shared.read(Read { session, what: What::Saved(answer) });
+        self.shared.read(session, What::Saved(answer));
     }
 
     fn read_queue(
@@ -229,7 +237,7 @@ impl Store for Rocks {
         _now: Now,
         answer: Box<dyn FnOnce(Page) + Send>,
     ) {
-        self.shared.read(Read { session, what: What::Page { after, max, answer } });
+        self.shared.read(session, What::Page { after, max, answer });
     }
 
     fn level(&self) -> Level {

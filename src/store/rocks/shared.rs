@@ -15,6 +15,7 @@ use super::{Clock, Settings};
 use crate::clock::Moment;
 use crate::identity::{SessionId, Ticket};
 use crate::session::{Page, Saved};
+use crate::store::early::{self, Early, Struck};
 use crate::store::record::Epoch;
 use crate::store::{Bounds, Level, Lost, Marks, Record};
 use crate::wake::Wake;
@@ -23,14 +24,11 @@ use crate::wake::Wake;
 const FAILED_KEPT: usize = 4096;
 /// Bytes of appends that nobody waits for, above which somebody has to.
 const BEHIND_BYTES: usize = 64 * 1024 * 1024;
+/// Appends in the inbox beyond which none is settled early: whoever is acknowledged sends more, and what is settled keeps its place
+/// there until the disk answers.
+const EARLY_MAX: usize = 65_536;
 /// What an append weighs beside its messages, about.
 const APPEND_BYTES: usize = 256;
-
-/// Something for the writer to do, in order.
-pub(super) enum Work {
-    Append(Append),
-    Read(Read),
-}
 
 /// Records that are kept together or not at all.
 pub(super) struct Append {
@@ -69,6 +67,8 @@ impl Append {
 pub(super) struct Read {
     pub(super) session: SessionId,
     pub(super) what: What,
+    /// The last ticket given out before it was asked.
+    pub(super) behind: Ticket,
 }
 
 pub(super) enum What {
@@ -97,12 +97,32 @@ pub(super) enum Why {
 /// [`Shared::is_behind`] where they wait for none.
 #[derive(Default)]
 pub(super) struct Inbox {
-    pub(super) work: Vec<Work>,
+    /// One for each ticket, up to the last.
+    pub(super) appends: Vec<Append>,
+    pub(super) reads: Vec<Read>,
     /// What the sweeper found; it waits until the writer has taken this.
     pub(super) gone: Vec<Gone>,
     /// The last ticket given out.
     pub(super) last: u64,
     pub(super) stop: bool,
+}
+
+impl Inbox {
+    pub(super) fn is_empty(&self) -> bool {
+        self.appends.is_empty() && self.reads.is_empty()
+    }
+
+    /// A session is done with a message: if that is not written yet, it is not written for this session.
+    fn strike(&mut self, session: SessionId, ticket: Ticket) -> Struck {
+        if self.appends.len() > EARLY_MAX {
+            return Struck::Not;
+        }
+        let at = self.last.checked_sub(ticket.0).and_then(|behind| self.appends.len().checked_sub(behind as usize + 1));
+        let Some(append) = at.and_then(|at| self.appends.get_mut(at)) else { return Struck::Not };
+        debug_assert_eq!(append.ticket, ticket, "tickets are given out one by one");
+        // Who waits for nothing has been told already, and what it weighs is counted.
+        if append.level == Level::Memory { Struck::Not } else { early::strike(&mut append.records, session) }
+    }
 }
 
 /// Shared by all threads of the store.
@@ -116,6 +136,8 @@ pub(super) struct Shared {
     written: AtomicU64,
     /// [`Marks::synced`].
     synced: AtomicU64,
+    /// [`Marks::early`].
+    pub(super) early: Early,
     /// Bytes of appends at [`Level::Memory`] that are not written yet.
     behind: AtomicUsize,
     failed: Mutex<VecDeque<RangeInclusive<u64>>>,
@@ -147,6 +169,7 @@ impl Shared {
             taken: Condvar::new(),
             written: AtomicU64::new(found.last.0),
             synced: AtomicU64::new(found.last.0),
+            early: Early::default(),
             behind: AtomicUsize::new(0),
             failed: Mutex::default(),
             any_failed: AtomicBool::new(false),
@@ -169,18 +192,29 @@ impl Shared {
         if level == Level::Memory {
             self.behind.fetch_add(append.unwaited_bytes(), Ordering::Relaxed);
         }
+        let done = early::done(&append.records);
         let mut inbox = self.inbox.lock();
+        let struck = done.map_or(Struck::Not, |(session, ticket)| inbox.strike(session, ticket));
+        if struck != Struck::Not {
+            append.records = Vec::new();
+        }
         inbox.last += 1;
         let ticket = Ticket(inbox.last);
         append.ticket = ticket;
-        inbox.work.push(Work::Append(append));
+        inbox.appends.push(append);
         drop(inbox);
+        if let (Struck::NobodyWaits, Some((_, ticket))) = (struck, done) {
+            self.early.settle(ticket);
+        }
         self.bell.notify_one();
         ticket
     }
 
-    pub(super) fn read(&self, read: Read) {
-        self.inbox.lock().work.push(Work::Read(read));
+    pub(super) fn read(&self, session: SessionId, what: What) {
+        let mut inbox = self.inbox.lock();
+        let behind = Ticket(inbox.last);
+        inbox.reads.push(Read { session, what, behind });
+        drop(inbox);
         self.bell.notify_one();
     }
 
@@ -203,7 +237,7 @@ impl Shared {
     pub(super) fn marks(&self) -> Marks {
         // In this order: `synced` is never seen ahead of `written`.
         let synced = Ticket(self.synced.load(Ordering::Acquire));
-        Marks { written: Ticket(self.written.load(Ordering::Acquire)), synced }
+        Marks { written: Ticket(self.written.load(Ordering::Acquire)), synced, early: self.early.count() }
     }
 
     pub(super) fn fail(&self, first: Ticket, last: Ticket) {

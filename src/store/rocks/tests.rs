@@ -3,6 +3,7 @@
 mod again;
 mod aging;
 mod churn;
+mod early;
 mod full;
 
 use std::path::Path;

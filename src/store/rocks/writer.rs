@@ -21,7 +21,7 @@ use super::batch::{Builder, Families};
 use super::fail_point::reached;
 use super::layout;
 use super::marker::Marker;
-use super::shared::{Append, Read, Shared, Work};
+use super::shared::{Append, Inbox, Read, Shared};
 use super::{open, recover};
 use crate::identity::{SessionId, Ticket};
 use crate::store::{Level, Lost, record};
@@ -71,6 +71,12 @@ enum Failure {
     Database(#[from] rocksdb::Error),
 }
 
+/// What was taken from the inbox at one time.
+struct Work {
+    appends: std::vec::IntoIter<Append>,
+    reads: std::iter::Peekable<std::vec::IntoIter<Read>>,
+}
+
 /// A part of the work: appends that become one commit, and the reads behind them.
 #[derive(Default)]
 struct Window {
@@ -82,36 +88,35 @@ impl Writer {
     /// Writes until it is told to stop and nothing is left.
     pub(super) fn run(mut self) {
         loop {
-            let (work, stop) = self.gather();
-            let mut work = work.into_iter().peekable();
-            while work.peek().is_some() {
-                let window = Window::take(&mut work);
+            let (mut work, stop) = self.gather();
+            while !work.is_empty() {
+                let window = work.window();
                 self.commit(window);
             }
             self.look_after();
-            if stop && self.shared.inbox.lock().work.is_empty() {
+            if stop && self.shared.inbox.lock().is_empty() {
                 return self.finish();
             }
         }
     }
 
     /// Waits for work, or for something that is due without any.
-    fn gather(&self) -> (Vec<Work>, bool) {
+    fn gather(&self) -> (Work, bool) {
         let mut inbox = self.shared.inbox.lock();
-        if inbox.work.is_empty()
+        if inbox.is_empty()
             && inbox.gone.is_empty()
             && !inbox.stop
             && let Some(patience) = self.patience()
         {
             self.shared.bell.wait_for(&mut inbox, patience);
             let is_due = self.unsynced && self.synced_at.elapsed() >= SYNC_EVERY / 2;
-            if !inbox.work.is_empty() && !inbox.stop && !is_due {
+            if !inbox.is_empty() && !inbox.stop && !is_due {
                 // Whoever rang is in the middle of its turn. Where it shares a processor with this thread, it goes on first: a
                 // whole turn is synced at once, instead of its first message alone and the rest after it.
                 MutexGuard::unlocked(&mut inbox, std::thread::yield_now);
             }
         }
-        (std::mem::take(&mut inbox.work), inbox.stop)
+        (Work::take(&mut inbox), inbox.stop)
     }
 
     /// How long to wait for work at most; `None` if there is something to do without any.
@@ -339,19 +344,26 @@ impl Writer {
     }
 }
 
-impl Window {
-    fn take(work: &mut std::iter::Peekable<std::vec::IntoIter<Work>>) -> Self {
+impl Work {
+    fn take(inbox: &mut Inbox) -> Self {
+        let (appends, reads) = (std::mem::take(&mut inbox.appends), std::mem::take(&mut inbox.reads));
+        Self { appends: appends.into_iter(), reads: reads.into_iter().peekable() }
+    }
+
+    fn is_empty(&mut self) -> bool {
+        self.appends.len() == 0 && self.reads.peek().is_none()
+    }
+
+    /// The next part: as many appends as make a commit, and the reads that are behind no later one.
+    fn window(&mut self) -> Window {
         let (mut window, mut bytes) = (Window::default(), 0);
         while window.appends.len() < WINDOW && bytes < WINDOW_BYTES {
-            match work.next() {
-                Some(Work::Append(append)) => {
-                    bytes += append.bytes();
-                    window.appends.push(append);
-                }
-                Some(Work::Read(read)) => window.reads.push(read),
-                None => break,
-            }
+            let Some(append) = self.appends.next() else { break };
+            bytes += append.bytes();
+            window.appends.push(append);
         }
+        let last = window.appends.last().map_or(Ticket(u64::MAX), |append| append.ticket);
+        window.reads.extend(std::iter::from_fn(|| self.reads.next_if(|read| read.behind <= last)));
         window
     }
 }

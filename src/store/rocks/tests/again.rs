@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::super::shared::Read;
 use super::super::writer::Due;
 use super::*;
 
@@ -78,7 +79,7 @@ fn what_is_asked_while_the_store_is_opened_again_is_answered_afterwards() {
     let saved = Box::new(move |saved: Saved| answer_too.send(saved.received.len()).unwrap());
     let page = What::Page { after: Ticket::NONE, max: 10, answer: page };
     for what in [page, What::Saved(saved)] {
-        reader.handle(Due::Read(Read { session: ONE, what }, store.durable()));
+        reader.handle(Due::Read(Read { session: ONE, what, behind: Ticket::NONE }, store.durable()));
     }
     assert_eq!(answered.try_recv(), Err(mpsc::TryRecvError::Empty), "there is nothing to read");
     *store.shared.db.lock() = Some(db);
