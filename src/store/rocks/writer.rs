@@ -133,7 +133,6 @@ impl Writer {
 
     fn commit(&mut self, window: Window) {
         reached("gathered");
-        self.write_again();
         if let (Some(first), Some(last)) = (window.appends.first(), window.appends.last()) {
             let (first, last) = (first.ticket, last.ticket);
             let unwritten = window.appends.iter().map(Append::unwritten).sum();
@@ -157,27 +156,34 @@ impl Writer {
         }
     }
 
-    /// Writes what failed before, as long as nothing fails.
-    fn write_again(&mut self) {
-        while !self.again.is_empty() && self.shared.db.lock().is_some() {
+    /// Writes what failed before, to a database that nobody else sees yet: who reads it finds what was acknowledged.
+    fn write_again(&mut self, db: &DB) -> Result<(), Failure> {
+        while !self.again.is_empty() {
             let taken = self.again.take();
-            match self.write(&taken) {
-                Ok(()) => self.shared.caught_up(taken.iter().map(Append::unwaited_bytes).sum()),
-                Err(error) => {
-                    self.give_up(&error);
-                    self.again.put_back(taken);
-                }
+            if let Err(error) = self.write_to(db, &taken) {
+                self.again.put_back(taken);
+                return Err(error);
             }
+            self.shared.caught_up(taken.iter().map(Append::unwaited_bytes).sum());
         }
+        Ok(())
+    }
+
+    fn write(&mut self, appends: &[Append]) -> Result<(), Failure> {
+        // Everybody had it before its turn came.
+        if appends.iter().all(|append| append.records.is_empty()) {
+            return Ok(());
+        }
+        let db = self.shared.db().ok_or(Failure::NotOpen)?;
+        self.write_to(&db, appends)
     }
 
     /// One batch, and one sync if anything of it asked for that or must not come back: see [`Level::Os`].
-    fn write(&mut self, appends: &[Append]) -> Result<(), Failure> {
-        let Some(db) = self.shared.db() else { return Err(Failure::NotOpen) };
+    fn write_to(&mut self, db: &DB, appends: &[Append]) -> Result<(), Failure> {
         let mut ram = self.shared.ram.lock();
-        let mut builder = Builder::new(&db, &mut ram, &self.shared);
+        let mut builder = Builder::new(db, &mut ram, &self.shared);
         builder.look_ahead(appends);
-        let asked = |level| appends.iter().any(|append| append.level == level);
+        let asked = |level| appends.iter().any(|append| append.level == level && !append.records.is_empty());
         let (os, sync) = (asked(Level::Os), asked(Level::Sync));
         let last = appends.last().map(|append| append.ticket);
         for append in appends {
@@ -219,7 +225,7 @@ impl Writer {
             self.shared.settle_written(last);
         }
         if sync || releases {
-            self.sync(&db);
+            self.sync(db);
         }
         self.note(db.latest_sequence_number());
         Ok(())
@@ -261,10 +267,7 @@ impl Writer {
                     self.rotate();
                     self.note_age(&db);
                 }
-                None => {
-                    self.open_again();
-                    self.write_again();
-                }
+                None => self.open_again(),
             }
         }
         let gone = std::mem::take(&mut self.shared.inbox.lock().gone);
@@ -311,6 +314,9 @@ impl Writer {
         drop(ram);
         self.ended = found.ended;
         self.shared.soonest.fetch_min(found.soonest.as_ms(), Ordering::AcqRel);
+        if let Err(error) = self.write_again(&db) {
+            return tracing::warn!(%error, "the store was opened again and cannot be written yet");
+        }
         *self.shared.db.lock() = Some(db);
         let _ = self.reads.send(Due::Opened);
         tracing::info!("writing works again");

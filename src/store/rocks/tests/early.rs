@@ -18,7 +18,8 @@ fn with_sessions(bounds: Bounds) -> (tempfile::TempDir, Rocks) {
 /// A writer that has taken everything up to now and does not get on with it: what is appended from here on lies in the inbox.
 fn busy(store: &Rocks) -> MutexGuard<'_, Ram> {
     let held = store.shared.ram.lock();
-    store.append(Vec::new());
+    // Comes to nothing, and the writer has to look at it to know that.
+    store.append(vec![Record::Edit(SessionId(99), Change::Expiry { expiry_s: 1 })]);
     let until = Instant::now() + Duration::from_secs(20);
     while !store.shared.inbox.lock().is_empty() {
         assert!(Instant::now() < until, "the writer takes nothing");
