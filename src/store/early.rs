@@ -69,19 +69,19 @@ pub fn done(records: &[Record]) -> Option<(SessionId, Ticket)> {
 }
 
 /// What became of an append of which a session is done with the message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub enum Struck {
     /// Nothing: more is to be kept than a message for a few sessions, or this session gets it at QoS 2, or not at all.
     Not,
     /// It waits for others.
     OthersWait,
-    /// It waits for nobody.
-    NobodyWaits,
+    /// It waits for nobody. With its records, which it has no more: a message may be large, and is let go of without a lock.
+    NobodyWaits(Vec<Record>),
 }
 
 /// Takes a session out of those for whom a message waits that is not written yet.
-pub fn strike(records: &mut [Record], session: SessionId) -> Struck {
-    let [Record::Enqueue { recipients, publisher, .. }] = records else { return Struck::Not };
+pub fn strike(records: &mut Vec<Record>, session: SessionId) -> Struck {
+    let [Record::Enqueue { recipients, publisher, .. }] = &mut records[..] else { return Struck::Not };
     if recipients.len() > FEW {
         return Struck::Not;
     }
@@ -90,7 +90,7 @@ pub fn strike(records: &mut [Record], session: SessionId) -> Struck {
     let Some(at) = recipients.iter().position(is_it) else { return Struck::Not };
     recipients.swap_remove(at);
     if recipients.is_empty() {
-        return Struck::NobodyWaits;
+        return Struck::NobodyWaits(std::mem::take(records));
     }
     // One that somebody has is not refused any more.
     *publisher = Publisher::CannotBeTold;

@@ -146,7 +146,7 @@ impl Disk {
     fn strike(&self, log: &mut VecDeque<(Ticket, Vec<Record>)>, (session, ticket): (SessionId, Ticket)) {
         let Ok(at) = log.binary_search_by_key(&ticket, |(ticket, _)| *ticket) else { return };
         let Some((_, records)) = log.get_mut(at) else { return };
-        if early::strike(records, session) == Struck::NobodyWaits {
+        if let Struck::NobodyWaits(_) = early::strike(records, session) {
             self.early.settle(ticket);
         }
     }

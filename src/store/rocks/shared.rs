@@ -203,7 +203,7 @@ impl Shared {
         append.ticket = ticket;
         inbox.appends.push(append);
         drop(inbox);
-        if let (Struck::NobodyWaits, Some((_, ticket))) = (struck, done) {
+        if let (Struck::NobodyWaits(_), Some((_, ticket))) = (struck, done) {
             self.early.settle(ticket);
         }
         self.bell.notify_one();

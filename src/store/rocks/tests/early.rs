@@ -46,6 +46,10 @@ fn what_everybody_has_acknowledged_is_settled_while_the_disk_is_busy_and_never_w
     let last = store.append(done(ONE, first));
     assert!(store.is_early(first) && store.is_early(second) && !store.is_early(last));
     assert!(store.has_settled_early() && !store.has_settled_early(), "it is told once");
+    assert!(
+        store.shared.inbox.lock().appends.iter().all(|append| append.records.is_empty()),
+        "nor is anything left of them"
+    );
     assert_eq!(store.marks(), Marks { early: 2, ..before.1 }, "the disk has not answered");
     drop(held);
     settled(&store, last);
