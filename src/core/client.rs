@@ -12,10 +12,10 @@ use crate::broker::seat::Seat;
 use crate::clock::Moment;
 use crate::identity::{ClientId, Ticket};
 use crate::message::Message;
-use crate::mqtt::Out;
+use crate::mqtt::{Out, QoS};
 use crate::net::{Layers, Transport};
-use crate::session::{Owed, Session};
-use crate::store::Level;
+use crate::session::{Owed, Receipt, Session};
+use crate::store::{Level, Store};
 use crate::threshold::{Claim, Claimed, Threshold};
 
 use super::door::Door;
@@ -137,9 +137,10 @@ pub(super) enum WaitsFor {
 /// Something owed to a client.
 #[derive(Debug)]
 pub(super) struct Pending {
-    pub(super) ticket: Ticket,
-    /// An earlier append that must not have failed either.
+    /// The first append it speaks for: an answer may speak for several, and counts as failed if one of them did.
     pub(super) first: Ticket,
+    /// The last of them, and of all that wait for it.
+    pub(super) ticket: Ticket,
     /// How safe the ticket must be. [`Level::Memory`] waits for nothing but what is owed before it.
     pub(super) level: Level,
     pub(super) owed: Owed,
@@ -169,9 +170,23 @@ impl Held {
 }
 
 impl Pending {
+    /// Whether it is owed for one append, whose message nobody waits for any more. What is asked for in another way than by a message
+    /// of QoS 1 is more than a message.
+    pub(super) fn is_early(&self, store: &dyn Store) -> bool {
+        let is_of_qos_1 = |receipt: &Receipt| receipt.qos() == QoS::AtLeastOnce;
+        self.first == self.ticket
+            && matches!(&self.owed, Owed::Accepted { receipt, .. } if is_of_qos_1(receipt))
+            && store.is_early(self.ticket)
+    }
+
     /// An answer to anything but a publication.
     pub(super) fn new(ticket: Ticket, level: Level, owed: Owed) -> Self {
-        Self { ticket, first: ticket, level, owed, bytes: 0, held: None }
+        Self { first: ticket, ticket, level, owed, bytes: 0, held: None }
+    }
+
+    /// The same, and it speaks for the append with this ticket, too.
+    pub(super) fn since(self, first: Ticket) -> Self {
+        if first == Ticket::NONE { self } else { Self { first, ..self } }
     }
 }
 

@@ -54,15 +54,14 @@ impl Core {
         let waits = self.clients.get(slot).is_some_and(|client| !client.pending.is_empty()) || !self.orphans.is_empty();
         let publisher = self.publisher(slot, receipt.as_ref(), level);
         let how = How { level, publisher, earlier: Earlier::waits(waits) };
-        let (ticket, reason, held) = self.publish(message, records, how);
+        let ((first, ticket), reason, held) = self.publish(message, records, how);
         match receipt {
             Some(receipt) => {
-                let owed = Owed::Accepted { receipt, reason };
-                self.owe(slot, Pending { bytes, held, ..Pending::new(ticket, level, owed) });
+                self.owe(slot, Pending { first, ticket, level, owed: Owed::Accepted { receipt, reason }, bytes, held });
             }
             // A retained message. It waits for the store like any other, so it counts like any other in what is waited for.
             None if !self.is_settled(ticket, level) => {
-                self.owe(slot, Pending { bytes, held, ..Pending::new(ticket, level, Owed::Nothing) });
+                self.owe(slot, Pending { first, ticket, level, owed: Owed::Nothing, bytes, held });
             }
             None => {}
         }
@@ -92,13 +91,14 @@ impl Core {
     }
 
     /// Routes `message`, appends it with records, and delivers it: QoS 0 and 1 at once, QoS 2 once it is as safe as
-    /// that and what its publisher sent before it was delivered [MQTT-4.6.0-6] [MQTT3-4.6.0-6].
+    /// that and what its publisher sent before it was delivered [MQTT-4.6.0-6] [MQTT3-4.6.0-6]. Says the first and the last ticket
+    /// of its appends: one for the message, and one for each further copy of a session that gets it more than once.
     fn publish(
         &mut self,
         message: Message,
         mut records: Vec<Record>,
         how: How,
-    ) -> (Ticket, ReasonCode, Option<Box<Held>>) {
+    ) -> ((Ticket, Ticket), ReasonCode, Option<Box<Held>>) {
         let message = Arc::new(message);
         let mut reason = ReasonCode::Success;
         if message.retain && !self.retain(&message, &mut records) {
@@ -124,7 +124,7 @@ impl Core {
             };
             records.push(Record::Enqueue { message: Arc::clone(&message), recipients, publisher });
         }
-        let mut ticket = self.shared.broker.append(records, how.level);
+        let ticket = self.shared.broker.append(records, how.level);
         let mut held = None;
         if message.qos == QoS::ExactlyOnce && (how.earlier == Earlier::Waits || !self.is_settled(ticket, how.level)) {
             let by_core = plan.by_core.iter_mut().map(std::mem::take).collect();
@@ -140,11 +140,12 @@ impl Core {
             Plan::seat_stored(&mut plan.stored, &mut plan.by_core);
             self.deliver_plan(&message, ticket, &mut plan.by_core);
         }
+        let mut last = ticket;
         for copy in plan.extra.drain(..) {
-            ticket = ticket.max(self.publish_extra(&message, copy, how));
+            last = last.max(self.publish_extra(&message, copy, how));
         }
         self.plan = Some(plan);
-        (ticket, reason, held)
+        ((ticket, last), reason, held)
     }
 
     /// A further copy for a session that gets the message already.

@@ -7,7 +7,7 @@ use super::counting::counted_as;
 use super::{Core, Mail};
 use crate::broker::index::Interest;
 use crate::broker::retain::Budget;
-use crate::broker::seat::Seat;
+use crate::broker::seat::{Address, Seat};
 use crate::identity::Ticket;
 use crate::message::Message;
 use crate::metrics::Dropped;
@@ -105,8 +105,7 @@ impl Core {
             self.deliver_held(*held);
             self.pause_if_it_feeds_too_much(slot);
         }
-        let store = &self.shared.broker.store;
-        if store.failed(pending.ticket) || (pending.first != pending.ticket && store.failed(pending.first)) {
+        if self.shared.broker.store.any_failed(pending.first, pending.ticket) {
             return self.fail(slot, pending.owed);
         }
         self.with_session(slot, |session, may, now, desk| session.handle_durable(pending.owed, may, now, desk));
@@ -128,15 +127,45 @@ impl Core {
         if marks == self.marks {
             return;
         }
-        self.marks = marks;
-        self.let_orphans_go();
-        self.deliver_leaving();
-        for address in std::mem::take(&mut self.waiting) {
+        let before = std::mem::replace(&mut self.marks, marks);
+        let waiting = if marks.differ_in_early_alone(before) {
+            self.who_waits_no_more()
+        } else {
+            self.let_orphans_go();
+            self.deliver_leaving();
+            std::mem::take(&mut self.waiting)
+        };
+        for address in waiting {
             let Some(client) = self.clients.at(address) else { continue };
             client.flags.waiting = false;
             self.guarded(address.slot, |core| core.give_what_is_durable(address.slot));
             if self.clients.at(address).is_some_and(|client| client.waits_for_store()) {
                 self.wait_for_store(address.slot);
+            }
+        }
+    }
+
+    /// Takes those off the list whose next answer waits for nobody: this comes more often than a commit, and the others need not be
+    /// looked at more closely.
+    fn who_waits_no_more(&mut self) -> Vec<Address> {
+        let (clients, store) = (&self.clients, &*self.shared.broker.store);
+        let is_early = |address: &mut Address| {
+            let next = clients.look_at(*address).map(|client| client.pending.front());
+            next.is_none_or(|next| next.is_some_and(|pending| pending.is_early(store)))
+        };
+        self.waiting.extract_if(.., is_early).collect()
+    }
+
+    /// Tells everybody who waits for the store if something was settled ahead of its marks.
+    pub(super) fn tell_what_is_early(&self) {
+        let store = &self.shared.broker.store;
+        if !store.has_settled_early() {
+            return;
+        }
+        for (id, inbox) in self.shared.inboxes.iter().enumerate() {
+            // Another core's news may be among it.
+            if id != usize::from(self.id) || store.marks() != self.marks {
+                inbox.post_durable();
             }
         }
     }
@@ -153,7 +182,9 @@ impl Core {
         loop {
             let Some(client) = self.clients.get(slot) else { return };
             let Some(first) = client.pending.front() else { return };
-            if !self.marks.reached(first.ticket, first.level) || !self.orphans_let_go(first.held.as_deref()) {
+            let is_settled =
+                self.marks.reached(first.ticket, first.level) || first.is_early(&*self.shared.broker.store);
+            if !is_settled || !self.orphans_let_go(first.held.as_deref()) {
                 return;
             }
             let Some(client) = self.clients.get_mut(slot) else { return };
@@ -195,7 +226,7 @@ impl Core {
             }
         }
         if let Some(owed) = self.with_session(slot, |session, _, _, _| session.handle_subscribed(packet_id, answer)) {
-            self.owe(slot, Pending { first, ..Pending::new(ticket, level, owed) });
+            self.owe(slot, Pending::new(ticket, level, owed).since(first));
         }
     }
 

@@ -220,6 +220,7 @@ impl Core {
         }
         self.handle_timers();
         self.look_at_the_store();
+        self.tell_what_is_early();
         self.flush_touched();
         self.post_all();
         self.clients.reuse();

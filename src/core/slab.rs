@@ -94,6 +94,11 @@ impl<T> Slab<T> {
         self.entry(slot)?.value.as_ref()
     }
 
+    /// The value at an address, to look at.
+    pub(super) fn look_at(&self, address: Address) -> Option<&T> {
+        self.get(address.slot).filter(|_| self.has(address))
+    }
+
     /// The value at an address, unless the slot has been emptied since.
     pub(super) fn at(&mut self, address: Address) -> Option<&mut T> {
         let entry = self.entry_mut(address.slot)?;

@@ -48,12 +48,19 @@ pub struct Marks {
     pub synced: Ticket,
     /// Commits that have failed. All of their appends are within the other marks.
     pub failures: u64,
+    /// How many appends were settled ahead of both: see [`crate::store::Store::is_early`].
+    pub early: u64,
 }
 
 impl Marks {
-    /// Both at the same place, and no failure so far.
+    /// Both at the same place, no failure so far, and nothing ahead of them.
     pub fn at(ticket: Ticket) -> Self {
-        Self { written: ticket, synced: ticket, failures: 0 }
+        Self { written: ticket, synced: ticket, failures: 0, early: 0 }
+    }
+
+    /// Whether nothing but what is settled early has changed.
+    pub fn differ_in_early_alone(self, before: Self) -> bool {
+        (self.written, self.synced, self.failures) == (before.written, before.synced, before.failures)
     }
 
     /// Whether an append made at `level` has become what it asked for, or has failed.
@@ -177,7 +184,7 @@ mod tests {
 
     #[test]
     fn a_level_waits_for_its_own_mark_and_memory_for_none() {
-        let marks = Marks { written: Ticket(5), synced: Ticket(3), failures: 0 };
+        let marks = Marks { written: Ticket(5), synced: Ticket(3), failures: 0, early: 0 };
         let reached = |ticket, level| marks.reached(Ticket(ticket), level);
         assert_eq!((reached(5, Level::Os), reached(6, Level::Os), reached(6, Level::Memory)), (true, false, true));
         assert_eq!((reached(3, Level::Sync), reached(4, Level::Sync)), (true, false));

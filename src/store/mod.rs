@@ -9,6 +9,7 @@
 //!
 //! Start with [`Store`] and [`Record`]; `memory` shows what each record means.
 
+pub mod early;
 mod level;
 pub mod memory;
 pub mod record;
@@ -172,6 +173,14 @@ pub enum Record {
     Edit(SessionId, Change),
 }
 
+impl Record {
+    /// Whether it says what is retained. A store that refuses an append makes such a record true all the same, as soon as it can: what
+    /// is retained is handed out from memory.
+    pub fn is_retained(&self) -> bool {
+        matches!(self, Self::Retain(_) | Self::Unretain(_))
+    }
+}
+
 /// What a start finds.
 #[derive(Debug, Default)]
 pub struct Recovered {
@@ -218,6 +227,9 @@ impl Lost {
 pub trait Store: Send + Sync {
     /// Appends records as one, to be as safe as `level` says. Returns their ticket, higher than every ticket before.
     ///
+    /// Of an append that fails nothing is kept but what [`Record::is_retained`], as soon as that can be written; a store that is
+    /// in working order again also writes state that nobody waited for, at [`Level::Memory`].
+    ///
     /// Who waits for the ticket waits for the mark of `level` or of a weaker one, never of a stronger.
     fn append_at(&self, records: Vec<Record>, level: Level) -> Ticket;
     /// Appends records at the store's own level.
@@ -229,6 +241,16 @@ pub trait Store: Send + Sync {
     /// Everything up to this ticket is as safe as it asked to be, or has failed.
     fn durable(&self) -> Ticket {
         self.marks().synced
+    }
+    /// Whether the append with this ticket is settled ahead of the marks: it was a message and nothing else, and every session that it
+    /// was for has said that it is done with it before it was written. A store may have forgotten; then the marks tell.
+    fn is_early(&self, _ticket: Ticket) -> bool {
+        false
+    }
+    /// Whether an append was settled ahead of the marks since somebody asked last: who asks tells whoever waits. It wakes nobody,
+    /// since it happens in an append, and a core makes many of those before others have to look.
+    fn has_settled_early(&self) -> bool {
+        false
     }
     /// Whether so much waits to be written that no append should be made at [`Level::Memory`]: acknowledged without waiting, its
     /// publisher would send more, and nothing would bound what waits. Level `os` holds it back.
@@ -242,6 +264,10 @@ pub trait Store: Send + Sync {
     }
     /// Whether the append with this ticket failed: nobody may be acknowledged for it.
     fn failed(&self, ticket: Ticket) -> bool;
+    /// Whether one of the appends with these tickets failed, `first` to `last`.
+    fn any_failed(&self, first: Ticket, last: Ticket) -> bool {
+        (first.0..=last.0).any(|ticket| self.failed(Ticket(ticket)))
+    }
     /// The saved part of a session, through `answer`, as everything appended ahead of this call left it.
     fn load(&self, session: SessionId, answer: Box<dyn FnOnce(Saved) + Send>);
     /// Waiting messages of a session behind `after`, at most `max`, through `answer`: only what is durable, and not before

@@ -19,6 +19,7 @@ mod sync;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod early;
 mod ending;
 mod parting;
 mod post;

@@ -11,7 +11,7 @@ use crate::broker::later::Later;
 use crate::broker::repair::Repairs;
 use crate::broker::retain::Retained;
 use crate::clock::{Moment, Now};
-use crate::core::{Core, Door, Inbox, Ready, Shared};
+use crate::core::{Core, Door, Inbox, Mail, Ready, Shared};
 use crate::metrics::{Board, Metric};
 use crate::net::{Layers, Pipe, Transport, pipe};
 use crate::session::Limits;
@@ -197,12 +197,14 @@ pub struct Post {
     pub now_ms: u64,
     id: usize,
     core: Core,
+    /// Something happened in its last turn, so there may be more to read.
+    is_restless: bool,
 }
 
 impl Post {
     fn new(id: usize, house: &Arc<House>) -> Self {
         let core = Core::new(id as u8, Arc::clone(&house.shared), now(1));
-        Self { house: Arc::clone(house), peers: Vec::new(), now_ms: 1, id, core }
+        Self { house: Arc::clone(house), peers: Vec::new(), now_ms: 1, id, core, is_restless: false }
     }
 
     /// A client comes; the number of its connection.
@@ -220,8 +222,26 @@ impl Post {
 
     /// One turn of the core, and of its clients. `true` if anything happened.
     pub fn turn(&mut self) -> bool {
+        let mail = self.mail();
+        self.turn_with(mail)
+    }
+
+    /// One turn, if there is mail or something to read.
+    pub fn turn_if_woken(&mut self) -> bool {
+        let mail = self.mail();
+        (self.is_restless || !mail.is_empty()) && {
+            self.turn_with(mail);
+            true
+        }
+    }
+
+    fn mail(&self) -> Vec<Mail> {
         let mut mail = Vec::new();
         self.house.shared.inboxes[self.id].take(&mut mail);
+        mail
+    }
+
+    fn turn_with(&mut self, mut mail: Vec<Mail>) -> bool {
         let mut busy = !mail.is_empty();
         let open = self.peers.iter().filter(|peer| !peer.closed);
         let ready: Vec<Ready> = open
@@ -231,6 +251,7 @@ impl Post {
         for peer in &mut self.peers {
             busy |= !peer.closed && peer.read();
         }
+        self.is_restless = busy;
         busy
     }
 

@@ -21,8 +21,12 @@ pub fn subscribe(filter: &str, qos: u8) -> Vec<u8> {
 }
 
 pub fn publication(payload: &str, qos: u8) -> Vec<u8> {
-    let id = 100 + payload.len() as u16 * 10 + u16::from(payload.as_bytes()[0] % 10);
-    Publication::new("t", payload).qos(qos, id).bytes(Version::V5)
+    Publication::new("t", payload).qos(qos, identifier(payload)).bytes(Version::V5)
+}
+
+/// The Packet Identifier with which it is published.
+pub fn identifier(payload: &str) -> u16 {
+    100 + payload.len() as u16 * 10 + u16::from(payload.as_bytes()[0] % 10)
 }
 
 /// Lets a client in on a core and waits until it is open.

@@ -55,6 +55,7 @@ pub(super) use passes_on;
 
 mod authority;
 mod claims;
+mod early;
 mod flow;
 mod full;
 mod levels;

@@ -212,3 +212,54 @@ fn mqtt_3_1_2_8_a_will_of_qos_2_that_cannot_be_stored_for_one_comes_to_all_other
     assert!(there.read().ends_with(b"gone"));
     assert_eq!(bench.count(Metric::MessagesDropped(crate::metrics::Dropped::Unwritten)), 1);
 }
+
+#[test]
+fn a_message_is_refused_if_only_a_further_copy_of_it_was_kept() {
+    let mut bench = slow();
+    let mut line = bench.open(1, "c", 600);
+    line.send(&subscribe("t", 1));
+    line.send(&subscribe("$share/group/t", 1));
+    bench.settle(&[&line]);
+    let mut publisher = bench.open(0, "p", 0);
+    for (fails, code) in [(true, 0x97), (false, 0)] {
+        if fails {
+            bench.store.fail_next();
+        }
+        publisher.send(&publish_as(0x32, 1, "t", "x"));
+        bench.settle(&[&line, &publisher]);
+        let answer = publisher.read();
+        assert_eq!((answer[0], answer.get(4).copied().unwrap_or(0)), (0x40, code), "{answer:02x?}");
+    }
+}
+
+#[test]
+fn a_subscription_is_refused_if_only_its_retained_messages_were_kept() {
+    let mut bench = slow();
+    let mut publisher = bench.open(0, "p", 0);
+    publisher.send(&publish_as(0x33, 1, "t", "x"));
+    let mut line = bench.open(1, "c", 600);
+    bench.settle(&[&publisher]);
+    bench.store.fail_next();
+    line.send(&subscribe("t", 1));
+    bench.settle(&[&line]);
+    assert_eq!(line.read()[..1], [0xE0], "there is nothing but to close");
+    bench.vanish(line);
+    later(&mut bench, &[]);
+    assert_eq!(bench.shared.broker.index.subscriptions(), 0);
+}
+
+#[test]
+fn mqtt_3_3_1_5_what_is_retained_though_the_store_refused_it_is_what_the_store_keeps_later() {
+    let mut bench = slow();
+    let mut publisher = bench.open(0, "p", 0);
+    for (id, payload) in [(1, "old"), (2, "new"), (3, "")] {
+        if payload != "old" {
+            bench.store.fail_next();
+        }
+        publisher.send(&publish_as(0x33, id, "t", payload));
+        bench.settle(&[&publisher]);
+        let kept: Vec<_> = bench.store.recover().retained.iter().map(|message| message.payload().to_vec()).collect();
+        let expected = if payload.is_empty() { Vec::new() } else { vec![payload.as_bytes().to_vec()] };
+        assert_eq!((kept, bench.shared.broker.retained.count()), (expected.clone(), expected.len()), "{payload}");
+    }
+}

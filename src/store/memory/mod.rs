@@ -12,6 +12,7 @@ use std::collections::{BTreeSet, VecDeque};
 use crate::clock::Now;
 use crate::identity::{SessionId, Ticket};
 use crate::session::{Page, Saved};
+use crate::store::early::{self, Early, Struck};
 use crate::store::{Bounds, Level, Lost, Marks, Record, Recovered, Store};
 use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering};
 use shards::Shards;
@@ -34,6 +35,7 @@ struct Disk {
     reads: Mutex<VecDeque<(Ticket, Reading)>>,
     written: AtomicU64,
     mark: AtomicU64,
+    early: Early,
     failed: Mutex<BTreeSet<Ticket>>,
     fails_next: AtomicBool,
     behind: AtomicBool,
@@ -57,6 +59,7 @@ impl Memory {
             reads: Mutex::default(),
             written: AtomicU64::new(0),
             mark: AtomicU64::new(0),
+            early: Early::default(),
             failed: Mutex::default(),
             fails_next: AtomicBool::new(false),
             behind: AtomicBool::new(false),
@@ -110,7 +113,7 @@ impl Memory {
         }
     }
 
-    /// The next append fails: none of its records is kept, and it is known when its ticket is written.
+    /// The next append fails: none of its records is kept but what is retained, and it is known when its ticket is written.
     pub fn fail_next(&self) {
         if let Some(disk) = &self.disk {
             disk.fails_next.store(true, Ordering::Release);
@@ -138,7 +141,16 @@ impl Disk {
         let synced = self.mark();
         let written = Ticket(self.written.load(Ordering::Acquire));
         let failures = self.failed.lock().iter().filter(|ticket| **ticket <= written).count() as u64;
-        Marks { written, synced, failures }
+        Marks { written, synced, failures, early: self.early.count() }
+    }
+
+    /// A session is done with a message: if that is not committed yet, it is not committed for this session.
+    fn strike(&self, log: &mut VecDeque<(Ticket, Vec<Record>)>, (session, ticket): (SessionId, Ticket)) {
+        let Ok(at) = log.binary_search_by_key(&ticket, |(ticket, _)| *ticket) else { return };
+        let Some((_, records)) = log.get_mut(at) else { return };
+        if let Struck::NobodyWaits(_) = early::strike(records, session) {
+            self.early.settle(ticket);
+        }
     }
 
     /// Answers the reads whose turn has come. Without a lock: an answer may append.
@@ -163,14 +175,18 @@ impl Store for Memory {
         let failures = disk.failed.lock().len() as u64;
         let is_behind_a_failure = |record: &Record| matches!(record, Record::Enqueue { publisher, .. } if publisher.has_not_heard_of(failures));
         if disk.fails_next.swap(false, Ordering::AcqRel) || records.iter().any(is_behind_a_failure) {
-            let ticket = self.live.append(Vec::new());
+            let kept: Vec<_> = records.into_iter().filter(Record::is_retained).collect();
+            let ticket = self.live.append(kept.clone());
             disk.failed.lock().insert(ticket);
+            log.push_back((ticket, kept));
             return ticket;
         }
-        let ticket = self.live.append(records.clone());
-        if !self.live.refused(ticket) {
-            log.push_back((ticket, records));
+        if let Some(done) = early::done(&records) {
+            disk.strike(&mut log, done);
         }
+        let ticket = self.live.append(records.clone());
+        let refused = self.live.refused(ticket);
+        log.push_back((ticket, records.into_iter().filter(|record| !refused || record.is_retained()).collect()));
         ticket
     }
 
@@ -180,6 +196,14 @@ impl Store for Memory {
             None => Marks::at(self.live.last()),
             Some(disk) => disk.marks(),
         }
+    }
+
+    fn is_early(&self, ticket: Ticket) -> bool {
+        self.disk.as_ref().is_some_and(|disk| disk.early.has(ticket))
+    }
+
+    fn has_settled_early(&self) -> bool {
+        self.disk.as_ref().is_some_and(|disk| disk.early.is_news())
     }
 
     fn is_behind(&self) -> bool {

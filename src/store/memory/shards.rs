@@ -101,6 +101,9 @@ impl Shards {
                 refused.pop_front();
             }
             self.any_refused.store(true, Ordering::Release);
+            drop(refused);
+            let retained = records.into_iter().filter(Record::is_retained).collect();
+            self.apply(ticket, retained, &mut held);
         } else {
             self.apply(ticket, records, &mut held);
         }

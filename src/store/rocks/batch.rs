@@ -14,13 +14,13 @@ use smallvec::SmallVec;
 use super::layout::{self, Row};
 use super::oldest;
 use super::ram::Ram;
-use super::shared::{Append, Gone, Why};
+use super::shared::{Append, Gone, Shared, Why};
 use crate::clock::Moment;
 use crate::identity::{SessionId, Ticket};
 use crate::message::Message;
 use crate::session::Change;
-use crate::store::record::{self, Epoch};
-use crate::store::{Bounds, Level, Lost, Publisher, Recipient, Record, WhenFull};
+use crate::store::record;
+use crate::store::{Level, Lost, Publisher, Recipient, Record, WhenFull};
 
 /// From this many queues on a body is stored once.
 const SHARED_FROM: usize = 5;
@@ -59,8 +59,7 @@ pub(super) struct Builder<'a> {
     pub(super) families: Families<'a>,
     pub(super) ram: &'a mut Ram,
     pub(super) batch: WriteBatch,
-    pub(super) epoch: Epoch,
-    pub(super) bounds: Bounds,
+    shared: &'a Shared,
     /// Commits that have failed so far.
     pub(super) failures: u64,
     /// Appends refused: a queue is full, or something earlier of the same publisher has failed.
@@ -85,14 +84,13 @@ pub(super) struct Builder<'a> {
 }
 
 impl<'a> Builder<'a> {
-    pub(super) fn new(db: &'a DB, ram: &'a mut Ram, epoch: Epoch, bounds: Bounds) -> Self {
+    pub(super) fn new(db: &'a DB, ram: &'a mut Ram, shared: &'a Shared) -> Self {
         Self {
             db,
             families: Families::of(db),
             ram,
             batch: WriteBatch::with_capacity_bytes(BATCH_BYTES),
-            epoch,
-            bounds,
+            shared,
             failures: 0,
             refused: Vec::new(),
             lost: Lost::default(),
@@ -126,20 +124,14 @@ impl<'a> Builder<'a> {
     }
 
     /// Adds the records of one append.
-    pub(super) fn add(&mut self, append: Append) {
+    pub(super) fn add(&mut self, append: &Append) {
         let Append { ticket, level, records } = append;
-        if self.is_behind_a_failure(&records) {
+        let (ticket, level) = (*ticket, *level);
+        if self.is_refused(ticket, records) {
             self.refused.push(ticket);
-            let enqueued = |record: &Record| match record {
-                Record::Enqueue { recipients, .. } => recipients.iter().map(|to| to.session).collect(),
-                _ => Vec::new(),
-            };
-            records.iter().flat_map(enqueued).for_each(|session| self.ram.refuse(session));
-            return;
-        }
-        if let Some(session) = self.refuses(ticket, &records) {
-            self.refused.push(ticket);
-            self.ram.refuse(session);
+            for record in records.iter().filter(|record| record.is_retained()) {
+                self.add_record(ticket, record);
+            }
             // Its publisher has its answer already, so it is counted as what it is: dropped.
             self.lost.queue_full = self.lost.queue_full.saturating_add(u64::from(level == Level::Memory));
             return;
@@ -151,74 +143,73 @@ impl<'a> Builder<'a> {
         self.releases = before || (self.releases && level > Level::Memory);
     }
 
-    /// Whether somebody sends this again, behind something that has failed.
-    fn is_behind_a_failure(&self, records: &[Record]) -> bool {
-        let behind = |record: &Record| match record {
-            Record::Enqueue { publisher, .. } => publisher.has_not_heard_of(self.failures),
-            _ => false,
-        };
-        records.iter().any(behind)
+    /// Whether an append is refused: somebody sends it again, behind something that has failed; or the only queue that it would
+    /// grow is full, and its publisher is to be told. Whoever it was for may have it already.
+    fn is_refused(&mut self, ticket: Ticket, records: &[Record]) -> bool {
+        for record in records {
+            let Record::Enqueue { message, recipients, publisher } = record else { continue };
+            let is_refused = publisher.has_not_heard_of(self.failures)
+                || match &recipients[..] {
+                    [only] if *publisher == Publisher::CanBeTold => self.refuses(only.session, ticket, message),
+                    _ => false,
+                };
+            if is_refused {
+                recipients.iter().for_each(|to| self.ram.refuse(to.session));
+                return true;
+            }
+        }
+        false
     }
 
-    /// The session whose queue is the only one that the append would grow, if it is full, and the publisher is to be told. Of what
-    /// the session is done with already nobody is told: it needs no room.
-    fn refuses(&self, ticket: Ticket, records: &[Record]) -> Option<SessionId> {
-        if self.bounds.when_full != WhenFull::Reject {
-            return None;
-        }
-        records.iter().find_map(|record| match record {
-            Record::Enqueue { message, recipients, publisher: Publisher::CanBeTold } => match &recipients[..] {
-                [only] => Some(only.session).filter(|session| {
-                    !self.cancelled.contains(&(*session, ticket)) && self.is_full(*session, message.bytes())
-                }),
-                _ => None,
-            },
-            _ => None,
-        })
+    /// Of what the session is done with already nobody is told: it needs no room.
+    fn refuses(&self, session: SessionId, ticket: Ticket, message: &Message) -> bool {
+        self.shared.bounds.when_full == WhenFull::Reject
+            && !self.cancelled.contains(&(session, ticket))
+            && self.is_full(session, message.bytes())
     }
 
     fn is_full(&self, session: SessionId, bytes: usize) -> bool {
         let tally = self.ram.tally(session);
-        self.bounds.is_full(tally.messages.into(), tally.bytes, bytes)
+        self.shared.bounds.is_full(tally.messages.into(), tally.bytes, bytes)
     }
 
-    fn add_record(&mut self, ticket: Ticket, record: Record) {
+    fn add_record(&mut self, ticket: Ticket, record: &Record) {
         match record {
-            Record::Enqueue { message, recipients, .. } => self.enqueue(ticket, &message, &recipients),
-            Record::Received { session, packet_id } if self.ram.knows(session) => {
-                self.put_row(&layout::received_key(session, packet_id), &[]);
+            Record::Enqueue { message, recipients, .. } => self.enqueue(ticket, message, recipients),
+            Record::Received { session, packet_id } if self.ram.knows(*session) => {
+                self.put_row(&layout::received_key(*session, *packet_id), &[]);
             }
             Record::Received { .. } => {}
             Record::Retain(message) => {
                 let key = message.topic().as_bytes();
-                let value = record::seal(key, &record::message_body(&message, self.epoch));
+                let value = record::seal(key, &record::message_body(message, self.shared.epoch));
                 self.batch.put_cf(self.families.retained, key, value);
                 self.expired.remove(message.topic());
             }
-            Record::Expired(topic, by) => self.expire(&topic, by),
+            Record::Expired(topic, by) => self.expire(topic, *by),
             Record::Unretain(topic) => self.batch.delete_cf(self.families.retained, topic.as_bytes()),
-            Record::Open(record) => self.open(&record),
-            Record::Leave { session, ends_wall_ms } if self.ram.knows(session) => {
-                self.ram.leave(session);
-                self.put_row(&layout::row_key(session, Row::Leave, &[]), &record::leave_body(ends_wall_ms));
+            Record::Open(record) => self.open(record),
+            Record::Leave { session, ends_wall_ms } if self.ram.knows(*session) => {
+                self.ram.leave(*session);
+                self.put_row(&layout::row_key(*session, Row::Leave, &[]), &record::leave_body(*ends_wall_ms));
             }
             Record::Leave { .. } => {}
-            Record::Will { session, will } if self.ram.knows(session) => {
-                self.wills.insert(session, will.due_wall_ms);
-                self.put_row(&layout::row_key(session, Row::Will, &[]), &record::will_body(&will));
+            Record::Will { session, will } if self.ram.knows(*session) => {
+                self.wills.insert(*session, will.due_wall_ms);
+                self.put_row(&layout::row_key(*session, Row::Will, &[]), &record::will_body(will));
             }
             Record::Will { .. } => {}
-            Record::NoWill { session, due_wall_ms } => self.forget_will(session, due_wall_ms),
-            Record::End(session) => self.end(session),
-            Record::Subscribe(session, subscription) if self.ram.knows(session) => {
-                let key = layout::row_key(session, Row::Subscription, subscription.filter.as_bytes());
+            Record::NoWill { session, due_wall_ms } => self.forget_will(*session, *due_wall_ms),
+            Record::End(session) => self.end(*session),
+            Record::Subscribe(session, subscription) if self.ram.knows(*session) => {
+                let key = layout::row_key(*session, Row::Subscription, subscription.filter.as_bytes());
                 self.put_row(&key, &record::options_body(subscription.options));
             }
             Record::Subscribe(..) => {}
             Record::Unsubscribe(session, filter) => {
-                self.delete_row(&layout::row_key(session, Row::Subscription, filter.as_bytes()));
+                self.delete_row(&layout::row_key(*session, Row::Subscription, filter.as_bytes()));
             }
-            Record::Edit(session, change) if self.ram.knows(session) => self.edit(session, change),
+            Record::Edit(session, change) if self.ram.knows(*session) => self.edit(*session, change),
             Record::Edit(..) => {}
         }
     }
@@ -231,7 +222,7 @@ impl<'a> Builder<'a> {
         }
         // One that cannot be read is left for the next start to refuse.
         let Ok(Some(value)) = self.db.get_pinned_cf(self.families.retained, key) else { return };
-        let stored = record::unseal(key, &value).and_then(|body| record::message(body, self.epoch));
+        let stored = record::unseal(key, &value).and_then(|body| record::message(body, self.shared.epoch));
         if stored.is_ok_and(|message| message.expired_by(by)) {
             self.batch.delete_cf(self.families.retained, key);
         }
@@ -267,14 +258,14 @@ impl<'a> Builder<'a> {
         let shared = waiting.len() >= SHARED_FROM && message.bytes() >= SHARED_BYTES;
         if shared {
             let key = layout::body_key(ticket);
-            let value = record::seal(&key, &record::message_body(message, self.epoch));
+            let value = record::seal(&key, &record::message_body(message, self.shared.epoch));
             self.batch.put_cf(self.families.body, key, value);
             self.ram.add_body(ticket, u32::try_from(waiting.len()).unwrap_or(u32::MAX));
         }
         for to in waiting {
             self.make_room(to.session, message.bytes());
             let key = layout::queue_key(to.session, ticket);
-            let body = record::queue_body(to, (!shared).then_some(message), self.epoch);
+            let body = record::queue_body(to, (!shared).then_some(message), self.shared.epoch);
             self.batch.put_cf(self.families.queue, key, record::seal(&key, &body));
             self.ram.add(to.session, ticket, message.bytes());
         }

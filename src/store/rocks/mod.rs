@@ -61,7 +61,7 @@ use crate::store::record::Epoch;
 use crate::store::{Bounds, Level, Lost, Marks, Record, Recovered, Store};
 use crate::wake::Wake;
 use reader::Reader;
-use shared::{Read, Shared, What};
+use shared::{Shared, What};
 use sweeper::Sweeper;
 use writer::Writer;
 
@@ -193,7 +193,7 @@ impl Rocks {
                 .spawn(move || outlive(name, run))
                 .map_err(|source| OpenError::System { folder: folder.to_owned(), source })
         };
-        let (reader, sweeper) = (Reader { shared: Arc::clone(&shared), due }, Sweeper { shared: Arc::clone(&shared) });
+        let (reader, sweeper) = (Reader::new(Arc::clone(&shared)), Sweeper { shared: Arc::clone(&shared) });
         let sweeper = spawn("store-sweeper", Box::new(|| sweeper.run()))?;
         let writer = Writer {
             shared: Arc::clone(&shared),
@@ -201,14 +201,17 @@ impl Rocks {
             marker: opened.marker,
             reads,
             ended,
+            again: Default::default(),
             sweeper: Some(sweeper),
             failures: 0,
             unsynced: false,
             synced_at: Instant::now(),
             looked_at: Instant::now(),
         };
-        let threads =
-            vec![spawn("store-writer", Box::new(|| writer.run()))?, spawn("store-reader", Box::new(|| reader.run()))?];
+        let threads = vec![
+            spawn("store-writer", Box::new(|| writer.run()))?,
+            spawn("store-reader", Box::new(move || reader.run(&due)))?,
+        ];
         Ok(Self { shared, level, recovered: Mutex::new(Some(recovered)), threads: Mutex::new(threads) })
     }
 }
@@ -222,6 +225,14 @@ impl Store for Rocks {
         self.shared.marks()
     }
 
+    fn is_early(&self, ticket: Ticket) -> bool {
+        self.shared.early.has(ticket)
+    }
+
+    fn has_settled_early(&self) -> bool {
+        self.shared.early.is_news()
+    }
+
     fn is_behind(&self) -> bool {
         self.shared.is_behind()
     }
@@ -231,11 +242,15 @@ impl Store for Rocks {
     }
 
     fn failed(&self, ticket: Ticket) -> bool {
-        self.shared.failed(ticket)
+        self.shared.any_failed(ticket, ticket)
+    }
+
+    fn any_failed(&self, first: Ticket, last: Ticket) -> bool {
+        self.shared.any_failed(first, last)
     }
 
     fn load(&self, session: SessionId, answer: Box<dyn FnOnce(Saved) + Send>) {
-        self.shared.read(Read { session, what: What::Saved(answer) });
+        self.shared.read(session, What::Saved(answer));
     }
 
     fn read_queue(
@@ -246,7 +261,7 @@ impl Store for Rocks {
         _now: Now,
         answer: Box<dyn FnOnce(Page) + Send>,
     ) {
-        self.shared.read(Read { session, what: What::Page { after, max, answer } });
+        self.shared.read(session, What::Page { after, max, answer });
     }
 
     fn level(&self) -> Level {

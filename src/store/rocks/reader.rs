@@ -1,5 +1,8 @@
 //! Answers questions about sessions, beside the writer: a session that streams a million messages delays nobody's commit.
+//!
+//! While the store is opened again there is nothing to read: questions wait until there is.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
@@ -8,7 +11,7 @@ use rocksdb::{DB, Direction, IteratorMode, ReadOptions};
 use super::batch::Families;
 use super::intact;
 use super::layout::{self, Row};
-use super::shared::{Shared, What};
+use super::shared::{Read, Shared, What};
 use super::writer::Due;
 use crate::identity::{SessionId, Ticket};
 use crate::message::Message;
@@ -19,22 +22,46 @@ use crate::store::record::{self, Unreadable};
 /// Bytes of messages in one page; one message more than this is in it all the same.
 const PAGE_BYTES: usize = 512 * 1024;
 
+/// Questions about saved sessions that wait while the store is opened again. Clients that come back ask one with each attempt, give
+/// up after a while and come again: what was asked before so many others is of somebody who has gone.
+const WAITING_MAX: usize = 65_536;
+
 pub(super) struct Reader {
-    pub(super) shared: Arc<Shared>,
-    pub(super) due: Receiver<Due>,
+    shared: Arc<Shared>,
+    /// Asked by sessions that are open: one of each at most.
+    pages: VecDeque<(Read, Ticket)>,
+    saved: VecDeque<(Read, Ticket)>,
 }
 
 impl Reader {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, pages: VecDeque::new(), saved: VecDeque::new() }
+    }
+
     /// Answers until the writer is gone.
-    pub(super) fn run(self) {
-        while let Ok((read, mark)) = self.due.recv() {
-            // While the store is opened again there is nothing to read; whoever asks has to ask again.
-            let Some(db) = self.shared.db() else { continue };
+    pub(super) fn run(mut self, due: &Receiver<Due>) {
+        while let Ok(due) = due.recv() {
+            self.handle(due);
+        }
+    }
+
+    /// Answers everything that was asked, if there is a database to read.
+    pub(super) fn handle(&mut self, due: Due) {
+        match due {
+            Due::Read(read, mark) if matches!(read.what, What::Page { .. }) => self.pages.push_back((read, mark)),
+            Due::Read(read, mark) => self.saved.push_back((read, mark)),
+            Due::Opened => {}
+        }
+        while let Some(db) = self.shared.db() {
+            let Some((read, mark)) = self.saved.pop_front().or_else(|| self.pages.pop_front()) else { return };
             let view = View { shared: &self.shared, families: Families::of(&db), db: &db };
             match read.what {
                 What::Saved(answer) => answer(view.saved(read.session)),
                 What::Page { after, max, answer } => answer(view.page(read.session, after, max, mark)),
             }
+        }
+        if self.saved.len() > WAITING_MAX {
+            self.saved.pop_front();
         }
     }
 }

@@ -15,6 +15,7 @@ use super::{Clock, Settings};
 use crate::clock::Moment;
 use crate::identity::{SessionId, Ticket};
 use crate::session::{Page, Saved};
+use crate::store::early::{self, Early, Struck};
 use crate::store::record::Epoch;
 use crate::store::{Bounds, Level, Lost, Marks, Record};
 use crate::wake::Wake;
@@ -24,14 +25,11 @@ use crate::wake::Wake;
 const FAILED_KEPT: usize = 1 << 20;
 /// Bytes of appends that nobody waits for, above which somebody has to.
 const BEHIND_BYTES: usize = 64 * 1024 * 1024;
+/// Appends in the inbox beyond which none is settled early: whoever is acknowledged sends more, and what is settled keeps its place
+/// there until the disk answers.
+const EARLY_MAX: usize = 65_536;
 /// What an append weighs beside its messages, about.
 const APPEND_BYTES: usize = 256;
-
-/// Something for the writer to do, in order.
-pub(super) enum Work {
-    Append(Append),
-    Read(Read),
-}
 
 /// Records that are kept together or not at all.
 pub(super) struct Append {
@@ -70,6 +68,8 @@ impl Append {
 pub(super) struct Read {
     pub(super) session: SessionId,
     pub(super) what: What,
+    /// The last ticket given out before it was asked.
+    pub(super) behind: Ticket,
 }
 
 pub(super) enum What {
@@ -98,12 +98,33 @@ pub(super) enum Why {
 /// [`Shared::is_behind`] where they wait for none.
 #[derive(Default)]
 pub(super) struct Inbox {
-    pub(super) work: Vec<Work>,
+    /// One for each ticket, up to the last.
+    pub(super) appends: Vec<Append>,
+    pub(super) reads: Vec<Read>,
     /// What the sweeper found; it waits until the writer has taken this.
     pub(super) gone: Vec<Gone>,
     /// The last ticket given out.
     pub(super) last: u64,
     pub(super) stop: bool,
+}
+
+impl Inbox {
+    pub(super) fn is_empty(&self) -> bool {
+        self.appends.is_empty() && self.reads.is_empty()
+    }
+
+    /// A session is done with a message: if that is not written yet, it is not written for this session.
+    fn strike(&mut self, session: SessionId, ticket: Ticket) -> Struck {
+        if self.appends.len() > EARLY_MAX {
+            return Struck::Not;
+        }
+        let behind = self.last.checked_sub(ticket.0).and_then(|behind| usize::try_from(behind).ok()?.checked_add(1));
+        let at = behind.and_then(|behind| self.appends.len().checked_sub(behind));
+        let Some(append) = at.and_then(|at| self.appends.get_mut(at)) else { return Struck::Not };
+        debug_assert_eq!(append.ticket, ticket, "tickets are given out one by one");
+        // Who waits for nothing has been told already, and what it weighs is counted.
+        if append.level == Level::Memory { Struck::Not } else { early::strike(&mut append.records, session) }
+    }
 }
 
 /// Shared by all threads of the store.
@@ -119,6 +140,8 @@ pub(super) struct Shared {
     synced: AtomicU64,
     /// [`Marks::failures`].
     failures: AtomicU64,
+    /// [`Marks::early`].
+    pub(super) early: Early,
     /// Bytes of appends at [`Level::Memory`] that are not written yet.
     behind: AtomicUsize,
     failed: Mutex<VecDeque<RangeInclusive<u64>>>,
@@ -151,6 +174,7 @@ impl Shared {
             written: AtomicU64::new(found.last.0),
             synced: AtomicU64::new(found.last.0),
             failures: AtomicU64::new(0),
+            early: Early::default(),
             behind: AtomicUsize::new(0),
             failed: Mutex::default(),
             any_failed: AtomicBool::new(false),
@@ -173,23 +197,39 @@ impl Shared {
         if level == Level::Memory {
             self.behind.fetch_add(append.unwaited_bytes(), Ordering::Relaxed);
         }
+        let done = early::done(&append.records);
         let mut inbox = self.inbox.lock();
+        let struck = done.map_or(Struck::Not, |(session, ticket)| inbox.strike(session, ticket));
+        if struck != Struck::Not {
+            append.records = Vec::new();
+        }
         let ticket = Ticket(inbox.last).following();
         inbox.last = ticket.0;
         append.ticket = ticket;
-        inbox.work.push(Work::Append(append));
+        inbox.appends.push(append);
         drop(inbox);
+        if let (Struck::NobodyWaits(_), Some((_, ticket))) = (struck, done) {
+            self.early.settle(ticket);
+        }
         self.bell.notify_one();
         ticket
     }
 
-    pub(super) fn read(&self, read: Read) {
-        self.inbox.lock().work.push(Work::Read(read));
+    pub(super) fn read(&self, session: SessionId, what: What) {
+        let mut inbox = self.inbox.lock();
+        let behind = Ticket(inbox.last);
+        inbox.reads.push(Read { session, what, behind });
+        drop(inbox);
         self.bell.notify_one();
     }
 
     pub(super) fn is_behind(&self) -> bool {
         self.behind.load(Ordering::Relaxed) > BEHIND_BYTES
+    }
+
+    #[cfg(test)]
+    pub(super) fn behind(&self) -> usize {
+        self.behind.load(Ordering::Relaxed)
     }
 
     /// Some of what nobody waits for has been written, or has failed.
@@ -203,7 +243,8 @@ impl Shared {
         // In this order: no failure is seen without the marks that cover it, and `synced` never ahead of `written`.
         let failures = self.failures.load(Ordering::Acquire);
         let synced = Ticket(self.synced.load(Ordering::Acquire));
-        Marks { written: Ticket(self.written.load(Ordering::Acquire)), synced, failures }
+        let written = Ticket(self.written.load(Ordering::Acquire));
+        Marks { written, synced, failures, early: self.early.count() }
     }
 
     pub(super) fn fail(&self, first: Ticket, last: Ticket) {
@@ -218,12 +259,13 @@ impl Shared {
         self.any_failed.store(true, Ordering::Release);
     }
 
-    pub(super) fn failed(&self, ticket: Ticket) -> bool {
+    /// Whether one of these tickets failed.
+    pub(super) fn any_failed(&self, first: Ticket, last: Ticket) -> bool {
         self.any_failed.load(Ordering::Acquire) && {
+            // The writer fails them in their order.
             let failed = self.failed.lock();
-            // In order, as one thread writes in the order of tickets.
-            let at = failed.partition_point(|range| *range.end() < ticket.0);
-            failed.get(at).is_some_and(|range| range.contains(&ticket.0))
+            let behind = failed.partition_point(|range| *range.start() <= last.0);
+            behind.checked_sub(1).and_then(|at| failed.get(at)).is_some_and(|range| *range.end() >= first.0)
         }
     }
 

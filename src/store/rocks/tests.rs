@@ -5,6 +5,7 @@ mod again;
 mod aging;
 mod aside;
 mod churn;
+mod early;
 mod full;
 
 use std::path::Path;

@@ -3,6 +3,7 @@
 //! While a sync is under way, what is appended gathers by itself; when nothing is under way, what comes in one turn of a core is
 //! committed at once.
 
+mod again;
 mod clearing;
 
 use std::sync::Arc;
@@ -14,11 +15,13 @@ use std::time::{Duration, Instant};
 use parking_lot::MutexGuard;
 use rocksdb::{DB, WriteOptions};
 
+use again::Again;
+
 use super::batch::{Builder, Families};
 use super::fail_point::reached;
 use super::layout;
 use super::marker::Marker;
-use super::shared::{Append, Read, Shared, Work};
+use super::shared::{Append, Inbox, Read, Shared};
 use super::{open, recover};
 use crate::identity::{SessionId, Ticket};
 use crate::store::{Level, Lost, record};
@@ -34,8 +37,13 @@ const SYNC_DUE: Duration = Duration::from_millis(50);
 /// The marker is looked after, and a store that failed is opened again, this often.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// A read whose turn has come, with what is durable now.
-pub(super) type Due = (Read, Ticket);
+/// What the reader is told.
+pub(super) enum Due {
+    /// A read whose turn has come, with what is durable now.
+    Read(Read, Ticket),
+    /// The database was opened again: what could not be answered can be.
+    Opened,
+}
 
 pub(super) struct Writer {
     pub(super) shared: Arc<Shared>,
@@ -46,6 +54,8 @@ pub(super) struct Writer {
     pub(super) reads: Sender<Due>,
     /// Sessions whose rows are still there.
     pub(super) ended: Vec<SessionId>,
+    /// What failed and is written again.
+    pub(super) again: Again,
     /// Ended before the database is closed.
     pub(super) sweeper: Option<JoinHandle<()>>,
     /// Commits that have failed.
@@ -65,6 +75,12 @@ enum Failure {
     Database(#[from] rocksdb::Error),
 }
 
+/// What was taken from the inbox at one time.
+struct Work {
+    appends: std::vec::IntoIter<Append>,
+    reads: std::iter::Peekable<std::vec::IntoIter<Read>>,
+}
+
 /// A part of the work: appends that become one commit, and the reads behind them.
 #[derive(Default)]
 struct Window {
@@ -76,36 +92,35 @@ impl Writer {
     /// Writes until it is told to stop and nothing is left.
     pub(super) fn run(mut self) {
         loop {
-            let (work, stop) = self.gather();
-            let mut work = work.into_iter().peekable();
-            while work.peek().is_some() {
-                let window = Window::take(&mut work);
+            let (mut work, stop) = self.gather();
+            while !work.is_empty() {
+                let window = work.window();
                 self.commit(window);
             }
             self.look_after();
-            if stop && self.shared.inbox.lock().work.is_empty() {
+            if stop && self.shared.inbox.lock().is_empty() {
                 return self.finish();
             }
         }
     }
 
     /// Waits for work, or for something that is due without any.
-    fn gather(&self) -> (Vec<Work>, bool) {
+    fn gather(&self) -> (Work, bool) {
         let mut inbox = self.shared.inbox.lock();
-        if inbox.work.is_empty()
+        if inbox.is_empty()
             && inbox.gone.is_empty()
             && !inbox.stop
             && let Some(patience) = self.patience()
         {
             self.shared.bell.wait_for(&mut inbox, patience);
             let is_due = self.unsynced && self.synced_at.elapsed() >= SYNC_DUE;
-            if !inbox.work.is_empty() && !inbox.stop && !is_due {
+            if !inbox.is_empty() && !inbox.stop && !is_due {
                 // Whoever rang is in the middle of its turn. Where it shares a processor with this thread, it goes on first: a
                 // whole turn is synced at once, instead of its first message alone and the rest after it.
                 MutexGuard::unlocked(&mut inbox, std::thread::yield_now);
             }
         }
-        (std::mem::take(&mut inbox.work), inbox.stop)
+        (Work::take(&mut inbox), inbox.stop)
     }
 
     /// How long to wait for work at most; `None` if there is something to do without any.
@@ -125,12 +140,13 @@ impl Writer {
         if let (Some(first), Some(last)) = (window.appends.first(), window.appends.last()) {
             let (first, last) = (first.ticket, last.ticket);
             let unwritten = window.appends.iter().map(Append::unwritten).sum();
-            let unwaited = window.appends.iter().map(Append::unwaited_bytes).sum();
-            match self.write(window.appends) {
+            let mut unwaited: usize = window.appends.iter().map(Append::unwaited_bytes).sum();
+            match self.write(&window.appends) {
                 Ok(()) => reached("marked"),
                 Err(error) => {
                     self.fail(first, last, &error);
                     self.shared.count(Lost { unwritten, ..Lost::default() });
+                    unwaited = unwaited.saturating_sub(self.again.keep(window.appends));
                 }
             }
             self.shared.caught_up(unwaited);
@@ -140,18 +156,39 @@ impl Writer {
         let mark = self.shared.marks().synced;
         for read in window.reads {
             // A reader that is gone has nobody to answer to.
-            let _ = self.reads.send((read, mark));
+            let _ = self.reads.send(Due::Read(read, mark));
         }
     }
 
+    /// Writes what failed before, to a database that nobody else sees yet: who reads it finds what was acknowledged.
+    fn write_again(&mut self, db: &DB) -> Result<(), Failure> {
+        while !self.again.is_empty() {
+            let taken = self.again.take();
+            if let Err(error) = self.write_to(db, &taken) {
+                self.again.put_back(taken);
+                return Err(error);
+            }
+            self.shared.caught_up(taken.iter().map(Append::unwaited_bytes).sum());
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, appends: &[Append]) -> Result<(), Failure> {
+        // Everybody had it before its turn came.
+        if appends.iter().all(|append| append.records.is_empty()) {
+            return Ok(());
+        }
+        let db = self.shared.db().ok_or(Failure::NotOpen)?;
+        self.write_to(&db, appends)
+    }
+
     /// One batch, and one sync if anything of it asked for that or must not come back: see [`Level::Os`].
-    fn write(&mut self, appends: Vec<Append>) -> Result<(), Failure> {
-        let Some(db) = self.shared.db() else { return Err(Failure::NotOpen) };
+    fn write_to(&mut self, db: &DB, appends: &[Append]) -> Result<(), Failure> {
         let mut ram = self.shared.ram.lock();
-        let mut builder = Builder::new(&db, &mut ram, self.shared.epoch, self.shared.bounds);
+        let mut builder = Builder::new(db, &mut ram, &self.shared);
         builder.failures = self.failures;
-        builder.look_ahead(&appends);
-        let asked = |level| appends.iter().any(|append| append.level == level);
+        builder.look_ahead(appends);
+        let asked = |level| appends.iter().any(|append| append.level == level && !append.records.is_empty());
         let (os, sync) = (asked(Level::Os), asked(Level::Sync));
         let last = appends.last().map(|append| append.ticket);
         for append in appends {
@@ -193,7 +230,7 @@ impl Writer {
             self.shared.settle_written(last);
         }
         if sync || releases {
-            self.sync(&db);
+            self.sync(db);
         }
         self.note(db.latest_sequence_number());
         Ok(())
@@ -283,7 +320,11 @@ impl Writer {
         drop(ram);
         self.ended = found.ended;
         self.shared.soonest.fetch_min(found.soonest.as_ms(), Ordering::AcqRel);
+        if let Err(error) = self.write_again(&db) {
+            return tracing::warn!(%error, "the store was opened again and cannot be written yet");
+        }
         *self.shared.db.lock() = Some(db);
+        let _ = self.reads.send(Due::Opened);
         tracing::info!("writing works again");
     }
 
@@ -315,19 +356,26 @@ impl Writer {
     }
 }
 
-impl Window {
-    fn take(work: &mut std::iter::Peekable<std::vec::IntoIter<Work>>) -> Self {
+impl Work {
+    fn take(inbox: &mut Inbox) -> Self {
+        let (appends, reads) = (std::mem::take(&mut inbox.appends), std::mem::take(&mut inbox.reads));
+        Self { appends: appends.into_iter(), reads: reads.into_iter().peekable() }
+    }
+
+    fn is_empty(&mut self) -> bool {
+        self.appends.len() == 0 && self.reads.peek().is_none()
+    }
+
+    /// The next part: as many appends as make a commit, and the reads that are behind no later one.
+    fn window(&mut self) -> Window {
         let (mut window, mut bytes) = (Window::default(), 0);
         while window.appends.len() < WINDOW && bytes < WINDOW_BYTES {
-            match work.next() {
-                Some(Work::Append(append)) => {
-                    bytes = append.bytes().saturating_add(bytes);
-                    window.appends.push(append);
-                }
-                Some(Work::Read(read)) => window.reads.push(read),
-                None => break,
-            }
+            let Some(append) = self.appends.next() else { break };
+            bytes = append.bytes().saturating_add(bytes);
+            window.appends.push(append);
         }
+        let last = window.appends.last().map_or(Ticket(u64::MAX), |append| append.ticket);
+        window.reads.extend(std::iter::from_fn(|| self.reads.next_if(|read| read.behind <= last)));
         window
     }
 }

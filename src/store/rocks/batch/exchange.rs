@@ -9,8 +9,8 @@ use crate::session::{Change, OutState};
 use crate::store::record;
 
 impl Builder<'_> {
-    pub(super) fn edit(&mut self, session: SessionId, change: Change) {
-        match change {
+    pub(super) fn edit(&mut self, session: SessionId, change: &Change) {
+        match *change {
             Change::Released(id) => {
                 self.delete_row(&layout::received_key(session, id));
                 self.releases = true;

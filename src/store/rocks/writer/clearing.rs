@@ -24,7 +24,7 @@ impl Writer {
         // It is found again when the store is open again.
         let Some(db) = self.shared.db() else { return };
         let mut ram = self.shared.ram.lock();
-        let mut builder = Builder::new(&db, &mut ram, self.shared.epoch, self.shared.bounds);
+        let mut builder = Builder::new(&db, &mut ram, &self.shared);
         let mut stays = false;
         for gone in gone {
             stays |= !builder.let_go(gone);
@@ -49,7 +49,7 @@ impl Writer {
     /// Removes some rows of a session that has ended. `true` when none is left.
     pub(super) fn sweep(&mut self, db: &DB, session: SessionId) -> bool {
         let mut ram = self.shared.ram.lock();
-        let mut builder = Builder::new(db, &mut ram, self.shared.epoch, self.shared.bounds);
+        let mut builder = Builder::new(db, &mut ram, &self.shared);
         let mut left: usize = SWEEP;
         let prefix = session.0.to_be_bytes();
         for (key, _) in rows(db, builder.families.queue, &prefix, session).take(SWEEP) {
