@@ -223,7 +223,7 @@ impl Core {
 
     /// A will that was put down for later goes out, and is not put down any more: both or nothing. Its client is long gone: what
     /// counts is what its user may do now, not what he was allowed then.
-    fn publish_delayed(&mut self, (owner, later): Owned, seat: &Seat) {
+    pub(super) fn publish_delayed(&mut self, (owner, later): Owned, seat: &Seat) {
         let LaterWill { will, due_wall_ms } = later;
         let over = Record::NoWill { session: seat.session, due_wall_ms };
         let records = if seat.is_durable() { vec![over] } else { Vec::new() };
@@ -269,39 +269,6 @@ impl Core {
         self.end(at.slot, Ending::TakenOver { clean_start });
         // Said once more for its ticket: it was said at the level of the listener that it came through.
         saved.map_or(Ticket::NONE, |session| self.shared.broker.append(vec![Record::End(session)], level))
-    }
-
-    /// Gives back a seat that was taken while entering. A session that was to be resumed waits on for its client; the will of its last
-    /// connection was called off too early, and is put down again.
-    pub(super) fn leave_seat_entering(&mut self, slot: u32) {
-        let Some(client) = self.clients.get_mut(slot) else { return };
-        let Stage::Entering(entering) = &mut client.stage else { return };
-        let session_expiry_s = entering.session_expiry_s;
-        let (owner, will) = entering.called_off.take().map_or((None, None), |owned| (owned.0, Some(owned.1)));
-        let Some(seat) = client.seat.take() else { return };
-        if seat.is_durable() && session_expiry_s == 0 {
-            if let Some(will) = will {
-                self.publish_delayed((owner, will), &seat);
-            }
-            // Only the store knows the subscriptions of a session that was to be resumed.
-            self.shared.broker.end_session(Arc::clone(&seat));
-            if let Some(address) = self.clients.address(slot) {
-                seat.release(address);
-            }
-            return;
-        }
-        let farewell = Farewell {
-            disconnect: None,
-            session_expiry_s,
-            changes: Vec::new(),
-            will: will.map(|later| later.will),
-            subscriptions: Vec::new(),
-            lost_messages: 0,
-        };
-        let (level, doubtful) = (client.door.level, Vec::new());
-        if let Some(address) = self.clients.address(slot) {
-            self.part(Parting { seat, address, owner, level, farewell, may_publish_will: true, doubtful });
-        }
     }
 
     /// A deadline of this client has come.

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use super::client::{Client, Entering, Stage, WaitsFor};
+use super::leaving::Parting;
 use super::{Core, Mail};
 use crate::broker::directory::{Claim as Seating, Room, Wish};
 use crate::broker::seat::{Address, Seat};
 use crate::identity::{ClientId, Ticket};
 use crate::mqtt::{DecodeError, Out, Packet, ReasonCode};
-use crate::session::{Desk, Saved};
+use crate::session::{Desk, Farewell, Saved};
 use crate::store::{Level, Record, SessionRecord};
 use crate::threshold::{Claim, Claimed, Refused, Step};
 
@@ -234,6 +235,39 @@ impl Core {
         if let Some(client) = self.clients.get_mut(slot) {
             client.flags.fresh = true;
             self.list(slot);
+        }
+    }
+
+    /// Gives back a seat that was taken while entering. A session that was to be resumed waits on for its client; the will of its last
+    /// connection was called off too early, and is put down again.
+    pub(super) fn leave_seat_entering(&mut self, slot: u32) {
+        let Some(client) = self.clients.get_mut(slot) else { return };
+        let Stage::Entering(entering) = &mut client.stage else { return };
+        let session_expiry_s = entering.session_expiry_s;
+        let (owner, will) = entering.called_off.take().map_or((None, None), |owned| (owned.0, Some(owned.1)));
+        let Some(seat) = client.seat.take() else { return };
+        if seat.is_durable() && session_expiry_s == 0 {
+            if let Some(will) = will {
+                self.publish_delayed((owner, will), &seat);
+            }
+            // Only the store knows the subscriptions of a session that was to be resumed.
+            self.shared.broker.end_session(Arc::clone(&seat));
+            if let Some(address) = self.clients.address(slot) {
+                seat.release(address);
+            }
+            return;
+        }
+        let farewell = Farewell {
+            disconnect: None,
+            session_expiry_s,
+            changes: Vec::new(),
+            will: will.map(|later| later.will),
+            subscriptions: Vec::new(),
+            lost_messages: 0,
+        };
+        let (level, doubtful) = (client.door.level, Vec::new());
+        if let Some(address) = self.clients.address(slot) {
+            self.part(Parting { seat, address, owner, level, farewell, may_publish_will: true, doubtful });
         }
     }
 }
