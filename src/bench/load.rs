@@ -215,6 +215,12 @@ impl Load {
         Ok(())
     }
 
+    /// Cuts off all clients but the first `count`, none of which has anything under way.
+    pub fn cut_off(&mut self, count: usize) {
+        self.clients.truncate(count);
+        self.dirty.retain(|client| *client < count);
+    }
+
     /// From here on the client reads nothing more.
     pub fn deafen(&mut self, client: usize) {
         self.clients[client].is_deaf = true;
