@@ -272,6 +272,9 @@ impl Core {
 
     /// Goes on with a client that was not listened to: what was kept first, then what its socket holds.
     pub(super) fn resume_reading(&mut self, slot: u32) {
+        if self.clients.get_mut(slot).is_some_and(|client| client.flags.unfinished && client.flags.listed) {
+            return; // it had its part of this turn, and has one in the next
+        }
         self.guarded(slot, |core| core.take_kept(slot));
         if let Some(client) = self.clients.get_mut(slot)
             && client.flags.readable

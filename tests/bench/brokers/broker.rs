@@ -126,6 +126,7 @@ pub struct Broker {
     places: Places,
     trust: Arc<ClientConfig>,
     folder: String,
+    keep_alive_s: u16,
 }
 
 /// Where a broker listens for what.
@@ -141,10 +142,12 @@ impl Broker {
         let others = if contestant.is_whole() { Some((free_address()?, free_address()?)) } else { None };
         let places = Places { plain: free_address()?, others };
         let (trust, folder) = (Arc::clone(&workshop.trust), workshop.folder()?);
+        // To rumqttd 0 is no time at all.
+        let keep_alive_s = if let Kind::Rumqttd(_) = contestant.kind { u16::MAX } else { 0 };
         let mut command = match &contestant.kind {
             Kind::Running(plain, pid) => {
                 let places = Places { plain: *plain, others: None };
-                return Ok(Broker { child: None, pid: *pid, places, trust, folder });
+                return Ok(Broker { child: None, pid: *pid, places, trust, folder, keep_alive_s });
             }
             Kind::Relay => {
                 let mut command = Command::new(std::env::current_exe()?);
@@ -181,7 +184,7 @@ impl Broker {
             placed::pin(core)?;
         }
         let child = child.with_context(|| format!("start {}", contestant.name))?;
-        let mut broker = Broker { pid: Some(child.id()), child: Some(child), places, trust, folder };
+        let mut broker = Broker { pid: Some(child.id()), child: Some(child), places, trust, folder, keep_alive_s };
         broker.wait_until_it_listens().with_context(|| fs::read_to_string(&log).unwrap_or_default())?;
         Ok(broker)
     }
@@ -210,6 +213,11 @@ impl Broker {
             Channel::Tls => Target { address: others()?.0, tls: Some(Arc::clone(&self.trust)), ..plain },
             Channel::WebSocket => Target { address: others()?.1, websocket: Some("/mqtt".to_owned()), ..plain },
         })
+    }
+
+    /// Seconds, for its clients; 0: none.
+    pub fn keep_alive_s(&self) -> u16 {
+        self.keep_alive_s
     }
 
     pub fn pid(&self) -> Option<u32> {

@@ -227,7 +227,7 @@ impl Prober {
         socket.set_nodelay(true)?;
         socket.set_read_timeout(Some(Duration::from_secs(30)))?;
         let mut out = Vec::new();
-        let connect = Connect { version: Version::V3, client_id: name, durable: false, login: None };
+        let connect = Connect { version: Version::V3, client_id: name, durable: false, keep_alive_s: 0, login: None };
         packet::connect(&mut out, &connect);
         answered(&mut socket, &out).context("CONNECT")?;
         let stop = Arc::new(AtomicBool::new(false));

@@ -13,7 +13,7 @@ use heraldmq::bench::stream::{Pace, Presence, Slice, Stream, Traffic};
 use super::Plan;
 use super::broker::{Broker, Contestant, Workshop};
 use super::measured::{Metric, Outcome};
-use super::scenario::{Channel, TCP};
+use super::scenario::TCP;
 use super::traffic::kin;
 use super::trouble::Trouble;
 
@@ -115,8 +115,8 @@ fn round(
 
 fn phase(others: &mut Stream, broker: &Broker, (plan, trouble): (&Plan, Option<Trouble>)) -> Result<Phase> {
     let length = trouble.and_then(|trouble| trouble.lasts()).unwrap_or(plan.fair_phase);
-    let address = broker.target(Channel::Plain)?.address;
-    let mut active = trouble.map(|trouble| trouble.begin(address)).transpose()?;
+    let kin = kin(broker, TCP)?;
+    let mut active = trouble.map(|trouble| trouble.begin(&kin)).transpose()?;
     let (mut turns, mut last) = (Histogram::default(), None);
     let mut beside = || -> Result<bool, BenchError> {
         let now = Instant::now();

@@ -2,11 +2,12 @@
 //! clients is bounded.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use heraldmq::bench::BenchError;
+use heraldmq::bench::load::Kin;
 use heraldmq::bench::packet::{self, Connect, Publish, Version};
 use socket2::{Domain, Socket, Type};
 
@@ -44,7 +45,8 @@ pub struct Rogue {
 
 impl Rogue {
     /// Connects, until its CONNACK.
-    pub fn enter(to: SocketAddr, client_id: &str, durable: bool, buffer: Buffer) -> Result<Rogue> {
+    pub fn enter(kin: &Kin, client_id: &str, durable: bool, buffer: Buffer) -> Result<Rogue> {
+        let to = kin.target.address;
         let socket = Socket::new(Domain::for_address(to), Type::STREAM, None)?;
         if let Buffer::Least = buffer {
             socket.set_recv_buffer_size(1)?;
@@ -56,7 +58,8 @@ impl Rogue {
         let mut socket = TcpStream::from(socket);
         socket.set_read_timeout(Some(PATIENCE))?;
         let mut out = Vec::new();
-        packet::connect(&mut out, &Connect { version: Version::V3, client_id, durable, login: None });
+        let keep_alive_s = kin.keep_alive_s;
+        packet::connect(&mut out, &Connect { version: Version::V3, client_id, durable, keep_alive_s, login: None });
         answered(&mut socket, &out, packet::CONNACK, 4)?;
         Ok(Rogue {
             socket,

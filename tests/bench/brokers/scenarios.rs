@@ -226,6 +226,7 @@ pub const SCENARIOS: &[Scenario] = &[
         work: Work::Growth(Who::Everybody),
         aims: &[],
     },
+    beside("fair-nobody", "the others, beside an idle client: what chance makes of the ratio", Trouble::Nobody),
     beside("fair-deaf-qos0", "the others, beside a subscriber of everything that never reads, QoS 0", Trouble::Deaf(0)),
     beside("fair-deaf-qos1", "the others, beside a subscriber of everything that never reads, QoS 1", Trouble::Deaf(1)),
     beside("fair-flood-qos0", "the others, beside a publisher without end, QoS 0, to nobody", Trouble::Flood(0)),

@@ -1,6 +1,5 @@
 //! Clients that are a burden to a broker, and what they do while the others are measured.
 
-use std::net::SocketAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -26,6 +25,8 @@ const AWAY: &str = "away-0";
 /// Who is a burden, and how.
 #[derive(Clone, Copy)]
 pub enum Trouble {
+    /// Nobody: what chance alone makes of the ratio.
+    Nobody,
     /// Subscribes to everything with this QoS, and does not read.
     Deaf(u8),
     /// Publishes with this QoS as fast as the broker takes it, to nobody.
@@ -60,29 +61,25 @@ impl Trouble {
     }
 
     /// It begins.
-    pub fn begin(self, to: SocketAddr) -> Result<Active> {
+    pub fn begin(self, kin: &Kin) -> Result<Active> {
         let (mut slow, is_back) = (None, matches!(self, Trouble::Back(_)));
         let name = if is_back { AWAY } else { "rogue" };
         let buffer = if let Trouble::Deaf(_) = self { Buffer::Least } else { Buffer::Usual };
-        let mut rogue = Rogue::enter(to, name, is_back, buffer)?;
+        let mut rogue = Rogue::enter(kin, name, is_back, buffer)?;
         match self {
             Trouble::Deaf(qos) => {
                 rogue.subscribe("#", qos)?;
-                Rogue::enter(to, "stuffer", false, Buffer::Usual)?.stuff(
-                    "stuff",
-                    qos,
-                    &[0; STUFFING_BYTES],
-                    STUFFING,
-                )?;
+                let mut stuffer = Rogue::enter(kin, "stuffer", false, Buffer::Usual)?;
+                stuffer.stuff("stuff", qos, &[0; STUFFING_BYTES], STUFFING)?;
             }
             Trouble::Everything(qos) => rogue.subscribe("#", qos)?,
             Trouble::FloodToSlow(qos) => {
-                let mut reader = Rogue::enter(to, "slow", false, Buffer::Usual)?;
+                let mut reader = Rogue::enter(kin, "slow", false, Buffer::Usual)?;
                 reader.subscribe(READ_SLOWLY, qos)?;
                 reader.hurry()?;
                 slow = Some((reader, Instant::now()));
             }
-            Trouble::Flood(_) | Trouble::Back(_) => {}
+            Trouble::Nobody | Trouble::Flood(_) | Trouble::Back(_) => {}
         }
         rogue.hurry()?;
         Ok(Active { trouble: self, rogue, slow })
@@ -104,7 +101,7 @@ impl Active {
             *due += SLOWLY;
         }
         match self.trouble {
-            Trouble::Deaf(_) => Ok(true),
+            Trouble::Nobody | Trouble::Deaf(_) => Ok(true),
             Trouble::Flood(qos) => self.rogue.flood(NOBODYS, qos).map(|()| true),
             Trouble::FloodToSlow(qos) => self.rogue.flood(READ_SLOWLY, qos).map(|()| true),
             Trouble::Everything(_) => self.rogue.read().map(|()| true),
@@ -121,7 +118,7 @@ impl Active {
         match self.trouble {
             Trouble::Flood(0) | Trouble::FloodToSlow(0) => self.rogue.sent,
             Trouble::Flood(_) | Trouble::FloodToSlow(_) => self.rogue.acknowledged,
-            Trouble::Deaf(_) | Trouble::Back(_) | Trouble::Everything(_) => self.rogue.came,
+            Trouble::Nobody | Trouble::Deaf(_) | Trouble::Back(_) | Trouble::Everything(_) => self.rogue.came,
         }
     }
 }
