@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help build run test test-rust test-clients torture scale check deny fuzz bench instructions clean tools
+.PHONY: help build run test test-rust test-clients torture scale check deny fuzz bench peers instructions clean tools
 
 CARGO ?= cargo
 # Links RocksDB from a copy compiled once for the machine, as soon as the project uses it.
@@ -72,11 +72,17 @@ fuzz: tools ## the fuzz targets (FUZZ="decode layers" for some), each for SECOND
 			| grep -vE '^#[0-9]+\s+(NEW|REDUCE|RELOAD)'; \
 	done
 # mosquitto is started from here, on a port of its own: its system service is not needed and not touched.
+# PEERS=1 installs rumqttd and Aedes for it, as `make peers` does. Once there, they take part unless it is quick.
 bench: tools ## CPU for a message and memory for a connection, kept messages too, next to a minimal relay and mosquitto; QUICK=1 takes less
 	@PATH=$$PATH:/usr/sbin .ci/need mosquitto=mosquitto
+	@$(if $(PEERS),.ci/peers)
 	@.ci/cache restore release
-	$(ROCKSDB) $(CARGO) bench --locked --bench brokers -- $(if $(QUICK),--quick)
+	$(ROCKSDB) $(CARGO) bench --locked --bench brokers -- $(if $(QUICK),--quick) \
+		$(if $(PEERS)$(if $(QUICK),,1),--peers "$$(.ci/peers where)")
 	@.ci/cache save release
+
+peers: tools ## install rumqttd and Aedes, for `make bench` to compare with
+	@.ci/peers
 
 instructions: tools ## instructions of the steps every message takes, against those expected; UPDATE=1 writes them down
 	@.ci/need valgrind=valgrind

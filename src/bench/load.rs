@@ -34,6 +34,8 @@ pub struct Kin {
     pub name: String,
     /// Whether their sessions outlive their connections, and former ones are gone on with.
     pub durable: bool,
+    /// Seconds of their Keep Alive, which nobody keeps; 0: none, so that nothing happens that the load did not ask for.
+    pub keep_alive_s: u16,
     /// User Name and Password.
     pub login: Option<(String, String)>,
 }
@@ -142,7 +144,8 @@ impl Load {
             });
             let login = kin.login.as_ref().map(|(user, password)| (user.as_str(), password.as_str()));
             let (client_id, version) = (&format!("{}-{i}", kin.name), kin.version);
-            let connect = Connect { version, client_id, durable: kin.durable, login };
+            let (durable, keep_alive_s) = (kin.durable, kin.keep_alive_s);
+            let connect = Connect { version, client_id, durable, keep_alive_s, login };
             packet::connect(load.out(first + i), &connect);
             Ok(())
         };
@@ -213,6 +216,12 @@ impl Load {
             }
         }
         Ok(())
+    }
+
+    /// Cuts off all clients but the first `count`, none of which has anything under way.
+    pub fn cut_off(&mut self, count: usize) {
+        self.clients.truncate(count);
+        self.dirty.retain(|client| *client < count);
     }
 
     /// From here on the client reads nothing more.

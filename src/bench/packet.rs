@@ -173,17 +173,19 @@ pub struct Connect<'a> {
     pub client_id: &'a str,
     /// Whether the session outlives its connection, and a former one is gone on with.
     pub durable: bool,
+    /// Seconds; 0: none.
+    pub keep_alive_s: u16,
     /// User Name and Password.
     pub login: Option<(&'a str, &'a str)>,
 }
 
-/// No Keep Alive: nothing happens that the load did not ask for.
+/// A CONNECT without a will.
 pub fn connect(out: &mut Vec<u8>, connect: &Connect<'_>) {
     let mut body = b"\x00\x04MQTT".to_vec();
     body.push(if connect.version == Version::V5 { 5 } else { 4 });
     let clean = if connect.durable { 0 } else { 2 };
     body.push(clean | if connect.login.is_some() { 0xC0 } else { 0 });
-    body.extend_from_slice(&[0, 0]);
+    body.extend_from_slice(&connect.keep_alive_s.to_be_bytes());
     match connect.version {
         Version::V5 if connect.durable => {
             body.extend_from_slice(&[5, 0x11]);

@@ -108,6 +108,9 @@ pub struct Stream {
     random: Random,
 }
 
+/// Done in each turn of the clients; `false` ends the time.
+type Beside<'a> = &'a mut dyn FnMut() -> Result<bool, BenchError>;
+
 /// What the subscribers are called, and whether their sessions stay.
 fn subscribers(kin: &Kin, presence: Presence) -> Kin {
     Kin { name: format!("{}-sub", kin.name), durable: presence != Presence::Clean, ..kin.clone() }
@@ -191,6 +194,20 @@ impl Stream {
     /// # Errors
     /// A client failed, unless that is tolerated; the broker's process is gone.
     pub fn slice(&mut self, length: Duration, pid: Option<u32>) -> Result<Slice, BenchError> {
+        self.slice_beside(length, pid, &mut || Ok(true))
+    }
+
+    /// The same, and in each turn of the clients `beside` does something else on their thread, for a few µs at most:
+    /// latencies include it. The time is over when it says `false`, too.
+    ///
+    /// # Errors
+    /// Those of [`Self::slice`], and those of `beside`.
+    pub fn slice_beside(
+        &mut self,
+        length: Duration,
+        pid: Option<u32>,
+        beside: Beside<'_>,
+    ) -> Result<Slice, BenchError> {
         let cpu_before = pid.map(process::cpu_ns).transpose()?;
         let written_before = pid.and_then(|pid| process::written(pid).ok());
         let published = self.published;
@@ -198,8 +215,8 @@ impl Stream {
         let before = (seen.acknowledged, seen.refused, seen.publish, seen.errors);
         let started = Instant::now();
         match self.traffic.pace {
-            Pace::Outstanding(unfinished) => self.with_outstanding(unfinished, started + length)?,
-            Pace::PerSecond(rate) => self.at_rate(f64::from(rate), length)?,
+            Pace::Outstanding(unfinished) => self.with_outstanding(unfinished, started + length, beside)?,
+            Pace::PerSecond(rate) => self.at_rate(f64::from(rate), length, beside)?,
         }
         let published = self.published - published;
         let lost = self.drain()?;
@@ -253,9 +270,9 @@ impl Stream {
     }
 
     /// Keeps so many unfinished until the time is over, or nothing comes any more.
-    fn with_outstanding(&mut self, unfinished: u64, until: Instant) -> Result<(), BenchError> {
+    fn with_outstanding(&mut self, unfinished: u64, until: Instant, beside: Beside<'_>) -> Result<(), BenchError> {
         let (each, mut due) = self.finishing();
-        while Instant::now() < until {
+        while Instant::now() < until && beside()? {
             let (stamp, (_, finished)) = (self.load.now(), self.finishing());
             while due + each <= finished + unfinished.max(each) && self.publish(stamp) {
                 due += each;
@@ -269,11 +286,11 @@ impl Stream {
 
     /// Publishes at the rate, at moments by chance, whether or not the broker keeps up. A message's latency counts from the
     /// moment it was due. Waits by asking again and again: a timer would be late.
-    fn at_rate(&mut self, rate: f64, length: Duration) -> Result<(), BenchError> {
+    fn at_rate(&mut self, rate: f64, length: Duration, beside: Beside<'_>) -> Result<(), BenchError> {
         let (published, (each, before)) = (self.published, self.finishing());
         let mut due = self.load.now();
         let until = due + length.as_nanos() as u64;
-        while due < until {
+        while due < until && beside()? {
             let unfinished = (self.published - published) * each - (self.finishing().1 - before);
             while due <= self.load.now() && unfinished < UNFINISHED_MAX && self.publish(due) {
                 due += (self.random.exponential() * 1e9 / rate) as u64;

@@ -212,22 +212,31 @@ impl Core {
         }
         self.look_at_the_store();
         let again = std::mem::take(&mut self.again);
-        for slot in again {
-            self.read_again(slot);
-        }
         for event in ready {
             self.handle_ready(*event);
         }
+        // Who sent more than is read in one turn comes behind everybody else, who is answered first.
+        if !again.is_empty() {
+            self.send_off();
+        }
+        for slot in again {
+            self.read_again(slot);
+        }
         self.handle_timers();
-        self.look_at_the_store();
-        self.tell_what_is_early();
-        self.flush_touched();
-        self.post_all();
+        self.send_off();
         self.clients.reuse();
         self.chores.is_shown = now.moment.ms_since(self.chores.shown) >= SHOW_MS;
         if self.chores.is_shown {
             self.show();
         }
+    }
+
+    /// What was decided so far leaves: to the clients, and to other cores.
+    fn send_off(&mut self) {
+        self.look_at_the_store();
+        self.tell_what_is_early();
+        self.flush_touched();
+        self.post_all();
     }
 
     /// When the next turn is due if nothing becomes ready and no mail comes: `now` if work was left over.

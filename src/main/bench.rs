@@ -120,6 +120,7 @@ impl Arguments {
             // Two loads of one broker do not take each other's Client Identifiers.
             name: format!("bench-{}", std::process::id()),
             durable: false,
+            keep_alive_s: 0,
             login: self.user.clone().zip(password),
         })
     }

@@ -15,14 +15,10 @@ use heraldmq::bench::process;
 use heraldmq::certs;
 use rustls::ClientConfig;
 
+use super::configuration;
 use super::placed::{self, Syscalls};
 use super::scenario::Channel;
 
-/// Messages that may be unacknowledged for one client: above what any scenario has outstanding, for every broker alike.
-const INFLIGHT_MAX: usize = 1000;
-/// Messages and bytes that may wait for one session: above what any scenario leaves.
-const QUEUE_MAX: usize = 10_000_000;
-const QUEUE_BYTES_MAX: usize = 1 << 34;
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 pub const SERVER_CORE: usize = 0;
 
@@ -43,6 +39,8 @@ pub enum Kind {
     Relay,
     HeraldMq(PathBuf),
     Mosquitto(PathBuf),
+    Rumqttd(PathBuf),
+    Aedes(PathBuf),
     /// Somebody else's, reached at the address; its CPU and memory can be read if its process is known.
     Running(SocketAddr, Option<u32>),
 }
@@ -65,7 +63,7 @@ impl Contestant {
         };
         let version = match &kind {
             Kind::Relay => "minimal readiness loop".to_owned(),
-            Kind::HeraldMq(program) => said(program, "--version")?,
+            Kind::HeraldMq(program) | Kind::Rumqttd(program) | Kind::Aedes(program) => said(program, "--version")?,
             Kind::Mosquitto(program) => said(program, "-h")?,
             Kind::Running(address, _) => format!("at {address}"),
         };
@@ -77,7 +75,7 @@ impl Contestant {
         let kept: &[Keeps] = match self.kind {
             Kind::HeraldMq(_) => &[Keeps::Mode("memory"), Keeps::Mode("os"), Keeps::Mode("sync")],
             Kind::Mosquitto(_) => &[Keeps::Snapshot],
-            Kind::Relay | Kind::Running(..) => &[],
+            Kind::Relay | Kind::Rumqttd(_) | Kind::Aedes(_) | Kind::Running(..) => &[],
         };
         let named = |keeps: &Keeps| match keeps {
             Keeps::Mode(mode) => format!("{} {mode}", self.name),
@@ -116,7 +114,7 @@ impl Workshop {
         Ok(folder)
     }
 
-    fn path(&self, name: &str) -> String {
+    pub fn path(&self, name: &str) -> String {
         self.directory.path().join(name).display().to_string()
     }
 }
@@ -128,14 +126,15 @@ pub struct Broker {
     places: Places,
     trust: Arc<ClientConfig>,
     folder: String,
+    keep_alive_s: u16,
 }
 
 /// Where a broker listens for what.
 #[derive(Clone, Copy)]
-struct Places {
-    plain: SocketAddr,
+pub struct Places {
+    pub plain: SocketAddr,
     /// TLS and WebSocket, of a broker that has them.
-    others: Option<(SocketAddr, SocketAddr)>,
+    pub others: Option<(SocketAddr, SocketAddr)>,
 }
 
 impl Broker {
@@ -143,10 +142,12 @@ impl Broker {
         let others = if contestant.is_whole() { Some((free_address()?, free_address()?)) } else { None };
         let places = Places { plain: free_address()?, others };
         let (trust, folder) = (Arc::clone(&workshop.trust), workshop.folder()?);
+        // To rumqttd 0 is no time at all.
+        let keep_alive_s = if let Kind::Rumqttd(_) = contestant.kind { u16::MAX } else { 0 };
         let mut command = match &contestant.kind {
             Kind::Running(plain, pid) => {
                 let places = Places { plain: *plain, others: None };
-                return Ok(Broker { child: None, pid: *pid, places, trust, folder });
+                return Ok(Broker { child: None, pid: *pid, places, trust, folder, keep_alive_s });
             }
             Kind::Relay => {
                 let mut command = Command::new(std::env::current_exe()?);
@@ -154,17 +155,20 @@ impl Broker {
                 command
             }
             Kind::HeraldMq(program) => {
-                let file = format!("{folder}.toml");
-                fs::write(&file, heraldmq_configuration(workshop, places, (contestant.keeps, &folder)))?;
-                let mut command = Command::new(program);
-                command.arg("--config").arg(file);
-                command
+                let text = configuration::heraldmq(workshop, places, (contestant.keeps, &folder));
+                configured(program, "--config", (&format!("{folder}.toml"), &text))?
             }
             Kind::Mosquitto(program) => {
-                let file = format!("{folder}.conf");
-                fs::write(&file, mosquitto_configuration(workshop, places, (contestant.keeps, &folder)))?;
+                let text = configuration::mosquitto(workshop, places, (contestant.keeps, &folder));
+                configured(program, "-c", (&format!("{folder}.conf"), &text))?
+            }
+            Kind::Rumqttd(program) => {
+                let text = configuration::rumqttd(places.plain);
+                configured(program, "--config", (&format!("{folder}.toml"), &text))?
+            }
+            Kind::Aedes(program) => {
                 let mut command = Command::new(program);
-                command.arg("-c").arg(file);
+                command.arg(places.plain.port().to_string());
                 command
             }
         };
@@ -180,7 +184,7 @@ impl Broker {
             placed::pin(core)?;
         }
         let child = child.with_context(|| format!("start {}", contestant.name))?;
-        let mut broker = Broker { pid: Some(child.id()), child: Some(child), places, trust, folder };
+        let mut broker = Broker { pid: Some(child.id()), child: Some(child), places, trust, folder, keep_alive_s };
         broker.wait_until_it_listens().with_context(|| fs::read_to_string(&log).unwrap_or_default())?;
         Ok(broker)
     }
@@ -209,6 +213,11 @@ impl Broker {
             Channel::Tls => Target { address: others()?.0, tls: Some(Arc::clone(&self.trust)), ..plain },
             Channel::WebSocket => Target { address: others()?.1, websocket: Some("/mqtt".to_owned()), ..plain },
         })
+    }
+
+    /// Seconds, for its clients; 0: none.
+    pub fn keep_alive_s(&self) -> u16 {
+        self.keep_alive_s
     }
 
     pub fn pid(&self) -> Option<u32> {
@@ -259,38 +268,10 @@ fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }
 
-/// What is kept, and in which folder.
-type Kept<'a> = (Keeps, &'a str);
-
-fn heraldmq_configuration(workshop: &Workshop, places: Places, (keeps, folder): Kept<'_>) -> String {
-    let (certificate, key) = (workshop.path(certs::CERTIFICATE), workshop.path(certs::KEY));
-    let (tls, websocket) = places.others.unwrap_or((places.plain, places.plain));
-    let mode = if let Keeps::Mode(mode) = keeps { mode } else { "sync" };
-    format!(
-        "data_dir = \"{folder}\"\n[listeners.mqtt]\naddr = \"{plain}\"\n\
-         [listeners.mqtts]\nenabled = true\naddr = \"{tls}\"\ncertificate = \"{certificate}\"\nkey = \"{key}\"\n\
-         [listeners.ws]\nenabled = true\naddr = \"{websocket}\"\n\
-         [listeners.wss]\nenabled = false\n[listeners.http]\nenabled = false\n\
-         [limits]\nreceive_maximum = {INFLIGHT_MAX}\ninflight_max = {INFLIGHT_MAX}\nwaiting_messages_max = 100000\n\
-         subscriptions_per_client_max = 100000\n\
-         [store]\nmode = \"{mode}\"\nqueue_messages_max = {QUEUE_MAX}\nqueue_bytes_max = {QUEUE_BYTES_MAX}\n\
-         [cores]\nthreads = 1\n[log]\nlevel = \"warn\"\n",
-        plain = places.plain,
-    )
-}
-
-fn mosquitto_configuration(workshop: &Workshop, places: Places, (keeps, folder): Kept<'_>) -> String {
-    let (certificate, key) = (workshop.path(certs::CERTIFICATE), workshop.path(certs::KEY));
-    let (tls, websocket) = places.others.unwrap_or((places.plain, places.plain));
-    format!(
-        "user root\nper_listener_settings false\nallow_anonymous true\nset_tcp_nodelay true\n\
-         persistence {persistence}\npersistence_location {folder}/\n\
-         log_type error\nlog_dest stderr\nmax_inflight_messages {INFLIGHT_MAX}\nmax_queued_messages 0\n\
-         listener {plain} 127.0.0.1\nlistener {tls} 127.0.0.1\ncertfile {certificate}\nkeyfile {key}\n\
-         listener {websocket} 127.0.0.1\nprotocol websockets\n",
-        persistence = keeps == Keeps::Snapshot,
-        plain = places.plain.port(),
-        tls = tls.port(),
-        websocket = websocket.port(),
-    )
+/// A program that takes a file of configuration, and the file.
+fn configured(program: &Path, argument: &str, (file, text): (&str, &str)) -> Result<Command> {
+    fs::write(file, text)?;
+    let mut command = Command::new(program);
+    command.arg(argument).arg(file);
+    Ok(command)
 }

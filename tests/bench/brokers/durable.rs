@@ -120,22 +120,8 @@ impl Away {
         (self.absent.sessions * self.absent.messages) as u64
     }
 
-    /// Publishes all messages, session by session in turn, until all are acknowledged: for how long.
     fn fill(&self) -> Result<Duration> {
-        let mut load = Load::new()?;
-        load.connect(&self.kin("backend", false)?, PUBLISHERS, PUBLISHERS)?;
-        let mut payload = vec![0; self.absent.payload];
-        let (started, mut published) = (Instant::now(), 0);
-        while load.seen.acknowledged < self.total() {
-            let stamp = load.now();
-            while published < self.total() && published < load.seen.acknowledged + OUTSTANDING {
-                let topic = &self.topics[published as usize % self.topics.len()];
-                load.publish(published as usize % PUBLISHERS, 1, topic, &mut payload, stamp);
-                published += 1;
-            }
-            ensure!(load.turn_patiently()?, "{} of {} acknowledged", load.seen.acknowledged, self.total());
-        }
-        Ok(started.elapsed())
+        fill(&self.kin("backend", false)?, &self.topics, self.total(), self.absent.payload)
     }
 
     /// All sessions come back and get what waits: when the first message came, and when the last.
@@ -155,6 +141,24 @@ impl Away {
         load.leave()?;
         Ok((first.unwrap_or(last), last))
     }
+}
+
+/// Publishes so many messages of so many bytes, topic by topic in turn, until all are acknowledged: for how long.
+pub fn fill(kin: &Kin, topics: &[String], total: u64, payload: usize) -> Result<Duration> {
+    let mut load = Load::new()?;
+    load.connect(kin, PUBLISHERS, PUBLISHERS)?;
+    let mut payload = vec![0; payload];
+    let (started, mut published) = (Instant::now(), 0);
+    while load.seen.acknowledged < total {
+        let stamp = load.now();
+        while published < total && published < load.seen.acknowledged + OUTSTANDING {
+            let topic = &topics[published as usize % topics.len()];
+            load.publish(published as usize % PUBLISHERS, 1, topic, &mut payload, stamp);
+            published += 1;
+        }
+        ensure!(load.turn_patiently()?, "{} of {total} acknowledged", load.seen.acknowledged);
+    }
+    Ok(started.elapsed())
 }
 
 /// In the order of [`QUEUES`].
@@ -223,7 +227,7 @@ impl Prober {
         socket.set_nodelay(true)?;
         socket.set_read_timeout(Some(Duration::from_secs(30)))?;
         let mut out = Vec::new();
-        let connect = Connect { version: Version::V3, client_id: name, durable: false, login: None };
+        let connect = Connect { version: Version::V3, client_id: name, durable: false, keep_alive_s: 0, login: None };
         packet::connect(&mut out, &connect);
         answered(&mut socket, &out).context("CONNECT")?;
         let stop = Arc::new(AtomicBool::new(false));

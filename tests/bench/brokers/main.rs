@@ -5,15 +5,21 @@
 //! The clients are those of `heraldmq bench` (`src/bench`). `make bench` runs it; `cargo bench --bench brokers -- --help` tells what it can do.
 
 mod broker;
+mod configuration;
 mod connections;
 mod durable;
+mod fairness;
+mod growth;
 mod measured;
 mod placed;
 mod relay;
 mod report;
+mod rogue;
 mod scenario;
+mod scenarios;
 mod svg;
 mod traffic;
+mod trouble;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -25,7 +31,8 @@ use heraldmq::bench::stream::Pace;
 
 use broker::{Contestant, Kind, Workshop};
 use measured::Outcome;
-use scenario::{SCENARIOS, Scenario, Work};
+use scenario::{Scenario, Work};
+use scenarios::SCENARIOS;
 
 #[derive(Parser)]
 #[command(about = "CPU per message and memory per connection of MQTT brokers, side by side")]
@@ -36,7 +43,7 @@ struct Arguments {
     /// Only scenarios whose key contains this; may be repeated
     #[arg(long, value_name = "TEXT")]
     scenario: Vec<String>,
-    /// Only these of null, heraldmq and mosquitto
+    /// Only these of null, heraldmq, mosquitto and the peers
     #[arg(long, value_name = "NAME,..", value_delimiter = ',')]
     only: Option<Vec<String>>,
     /// A further heraldmq to compare
@@ -45,6 +52,9 @@ struct Arguments {
     /// A further broker that is running; with its process id its CPU and memory are read
     #[arg(long, value_name = "NAME=ADDRESS[/PID]")]
     running: Vec<String>,
+    /// Where `.ci/peers` has installed further brokers; those that are there take part
+    #[arg(long, value_name = "DIRECTORY")]
+    peers: Option<PathBuf>,
     /// Rounds of each traffic scenario
     #[arg(long)]
     rounds: Option<usize>,
@@ -75,6 +85,12 @@ pub struct Plan {
     pub connection_rounds: usize,
     /// Rounds of each scenario of absent sessions.
     pub durable_rounds: usize,
+    /// How often the number of connections goes up and down.
+    pub growth_rounds: usize,
+    /// How often everybody else is measured without and beside a troublemaker.
+    pub fair_rounds: usize,
+    /// How long each of these phases is.
+    pub fair_phase: Duration,
     /// How many fewer messages wait than the scenario says.
     pub waiting_divided_by: usize,
     /// How many fewer clients than the scenario says.
@@ -130,6 +146,9 @@ fn main() -> Result<()> {
         syscalls: arguments.syscalls || !arguments.quick,
         connection_rounds: if arguments.quick { 1 } else { 3 },
         durable_rounds: arguments.rounds.unwrap_or(if arguments.quick { 1 } else { 5 }),
+        growth_rounds: arguments.rounds.unwrap_or(if arguments.quick { 1 } else { 5 }),
+        fair_rounds: arguments.rounds.unwrap_or(if arguments.quick { 2 } else { 5 }),
+        fair_phase: Duration::from_millis(if arguments.quick { 300 } else { 700 }),
         waiting_divided_by: if arguments.quick { 20 } else { 1 },
         connections_divided_by: if arguments.quick { 5 } else { 1 },
         load_core,
@@ -157,10 +176,13 @@ fn run(scenario: &Scenario, contestants: &[Contestant], plan: &Plan, workshop: &
         Work::Connections(arrivals) => connections::run(*arrivals, contestants, plan, workshop),
         Work::Queues(absent) => durable::queues(*absent, contestants, plan, workshop),
         Work::Resume(waiting) => durable::resumes(*waiting, contestants, plan, workshop),
+        Work::Growth(who) => growth::run(*who, contestants, plan, workshop),
+        Work::Beside(trouble) => fairness::run(*trouble, contestants, plan, workshop),
     }
 }
 
 fn contestants(arguments: &Arguments) -> Result<Vec<Contestant>> {
+    let wanted = |name: &str| arguments.only.as_ref().is_none_or(|only| only.iter().any(|wanted| wanted == name));
     let mut all = Vec::new();
     let usual = [
         (report::RELAY, Kind::Relay),
@@ -168,7 +190,16 @@ fn contestants(arguments: &Arguments) -> Result<Vec<Contestant>> {
         (report::MOSQUITTO, Kind::Mosquitto(mosquitto())),
     ];
     for (name, kind) in usual {
-        if arguments.only.as_ref().is_none_or(|only| only.iter().any(|wanted| wanted == name)) {
+        if wanted(name) {
+            all.push(Contestant::new(name, kind)?);
+        }
+    }
+    let peers = arguments.peers.iter().flat_map(|directory| {
+        let (rumqttd, aedes) = (directory.join("bin/rumqttd"), directory.join("aedes.mjs"));
+        [("rumqttd", Kind::Rumqttd(rumqttd.clone()), rumqttd), ("aedes", Kind::Aedes(aedes.clone()), aedes)]
+    });
+    for (name, kind, program) in peers {
+        if program.exists() && wanted(name) {
             all.push(Contestant::new(name, kind)?);
         }
     }

@@ -15,6 +15,7 @@ use super::scenario::{Aim, Scenario, Unit};
 /// The contestants everything is divided by.
 pub const RELAY: &str = "null";
 pub const MOSQUITTO: &str = "mosquitto";
+const PEERS: [&str; 2] = ["rumqttd", "aedes"];
 pub const MEMORY_MODE: &str = "heraldmq memory";
 
 /// What stands above all tables: machine, contestants, and how it was measured.
@@ -55,7 +56,8 @@ pub fn table(scenario: &Scenario, outcomes: &[Outcome]) {
             Ok(metrics) => println!("{}", row(outcome, metrics, (outcomes, bases))),
         }
     }
-    for outcome in outcomes.iter().filter(|outcome| ![RELAY, MOSQUITTO].contains(&outcome.broker.as_str())) {
+    let is_other = |broker: &str| [RELAY, MOSQUITTO].contains(&broker) || PEERS.contains(&broker);
+    for outcome in outcomes.iter().filter(|outcome| !is_other(&outcome.broker)) {
         for aim in scenario.aims {
             if let Some(reached) = reached(aim, outcome, outcomes).filter(|value| !value.is_nan()) {
                 let floor = outcomes.iter().find(|other| other.broker == RELAY);

@@ -1,13 +1,14 @@
-//! What is measured, and what the project aims at: a table to add to.
+//! What can be measured of whom, and what an aim is.
 
 use heraldmq::bench::packet::Version;
-use heraldmq::bench::stream::{Pace, Presence, Traffic};
+use heraldmq::bench::stream::{Presence, Traffic};
 
-use super::broker::Contestant;
-use super::connections::{Arrivals, CONNECT, MEMORY, PING, SUBSCRIBE};
-use super::durable::{Absent, DRAIN, QUEUE};
+use super::broker::{Contestant, Kind};
+use super::connections::Arrivals;
+use super::durable::Absent;
+use super::growth::Who;
 use super::report::{MEMORY_MODE, MOSQUITTO, RELAY};
-use super::traffic::{CPU, SYSCALLS};
+use super::trouble::Trouble;
 
 /// One line of the benchmark.
 pub struct Scenario {
@@ -27,6 +28,10 @@ pub enum Work {
     Queues(Absent),
     /// One session comes back to so many messages.
     Resume(usize),
+    /// The same work, beside more and more connections.
+    Growth(Who),
+    /// Everybody else, beside one client that is a burden.
+    Beside(Trouble),
 }
 
 /// What lies between the load and the broker.
@@ -49,7 +54,7 @@ impl Scenario {
     pub fn is_durable(&self) -> bool {
         match &self.work {
             Work::Traffic(traffic, _) => traffic.presence != Presence::Clean,
-            Work::Connections(_) => false,
+            Work::Connections(_) | Work::Beside(_) | Work::Growth(_) => false,
             Work::Queues(_) | Work::Resume(_) => true,
         }
     }
@@ -59,10 +64,13 @@ impl Scenario {
         if self.is_durable() {
             return all.iter().flat_map(Contestant::keeping).collect();
         }
+        if let Work::Beside(_) = self.work {
+            return all.iter().filter(|one| !matches!(one.kind, Kind::Relay)).cloned().collect();
+        }
         let (layers, qos) = match &self.work {
             Work::Traffic(traffic, layers) => (*layers, traffic.qos),
             Work::Connections(arrivals) => (arrivals.layers, 1),
-            Work::Queues(_) | Work::Resume(_) => (TCP, 1),
+            _ => (TCP, 1),
         };
         let is_simple = layers.channel == Channel::Plain && layers.version == Version::V3 && qos < 2;
         all.iter().filter(|one| is_simple || one.is_whole()).cloned().collect()
@@ -91,202 +99,5 @@ pub enum Unit {
     One,
 }
 
-const fn aim(metric: &'static str, at_most: f64, unit: Unit) -> Aim {
-    Aim { metric, at_most, unit }
-}
-
-const TCP: Layers = Layers { channel: Channel::Plain, version: Version::V3 };
-
-const fn traffic(publishers: usize, topics: usize, subscribers: usize, qos: u8, pace: Pace) -> Work {
-    Work::Traffic(clean(publishers, topics, subscribers, (qos, pace)), TCP)
-}
-
-const fn clean(publishers: usize, topics: usize, subscribers: usize, (qos, pace): (u8, Pace)) -> Traffic {
-    let (presence, payload) = (Presence::Clean, 64);
-    Traffic { publishers, topics, subscribers, presence, qos, pace, payload, bystanders: 0, with_a_deaf_one: false }
-}
-
-const PUSH: Traffic = clean(10, 1000, 1000, (1, SATURATED));
-
-const fn push_through(channel: Channel, version: Version, qos: u8) -> Work {
-    Work::Traffic(Traffic { qos, ..PUSH }, Layers { channel, version })
-}
-
-/// QoS 1 to one session that outlives its connection, 10 messages outstanding for each publisher.
-const fn durable(publishers: usize, presence: Presence) -> Work {
-    let pace = Pace::Outstanding(10 * publishers as u64);
-    Work::Traffic(Traffic { presence, payload: 256, ..clean(publishers, 1, 1, (1, pace)) }, TCP)
-}
-
-const fn arrivals(count: usize, at_once: usize, channel: Channel) -> Work {
-    Work::Connections(Arrivals { count, at_once, layers: Layers { channel, version: Version::V3 } })
-}
-
-/// Deliveries outstanding at saturation.
-const SATURATED: Pace = Pace::Outstanding(500);
-/// Of a fan-out: some messages to all, so that they meet in a connection.
-const SATURATED_FAN: Pace = Pace::Outstanding(4000);
-
-pub const SCENARIOS: &[Scenario] = &[
-    Scenario {
-        key: "push-qos1",
-        title: "push, QoS 1: 10 publishers to 1000 subscribers, one each, 500 outstanding",
-        work: traffic(10, 1000, 1000, 1, SATURATED),
-        aims: &[aim(CPU, 1.30, Unit::Relay), aim(CPU, 0.42, Unit::Mosquitto), aim(SYSCALLS, 1.06, Unit::Relay)],
-    },
-    Scenario {
-        key: "pairs-qos1",
-        title: "pairs, QoS 1: 1000 publishers, each to its own subscriber, 500 outstanding",
-        work: traffic(1000, 1000, 1000, 1, SATURATED),
-        aims: &[aim(CPU, 1.26, Unit::Relay), aim(CPU, 0.83, Unit::Mosquitto)],
-    },
-    Scenario {
-        key: "fan-in-100-qos0",
-        title: "fan-in, QoS 0: 100 publishers to 1 subscriber, 500 outstanding",
-        work: traffic(100, 1, 1, 0, SATURATED),
-        aims: &[aim(CPU, 1.13, Unit::Relay), aim(CPU, 0.15, Unit::Mosquitto), aim(SYSCALLS, 1.07, Unit::Relay)],
-    },
-    Scenario {
-        key: "fan-in-100-qos1",
-        title: "fan-in, QoS 1: 100 publishers to 1 subscriber, 500 outstanding",
-        work: traffic(100, 1, 1, 1, SATURATED),
-        aims: &[aim(CPU, 1.30, Unit::Relay), aim(CPU, 0.10, Unit::Mosquitto)],
-    },
-    Scenario {
-        key: "fan-in-500-qos0",
-        title: "fan-in, QoS 0: 500 publishers to 1 subscriber, 500 outstanding",
-        work: traffic(500, 1, 1, 0, SATURATED),
-        aims: &[],
-    },
-    Scenario {
-        key: "fan-in-500-qos1",
-        title: "fan-in, QoS 1: 500 publishers to 1 subscriber, 500 outstanding",
-        work: traffic(500, 1, 1, 1, SATURATED),
-        aims: &[],
-    },
-    Scenario {
-        key: "fan-out-qos0",
-        title: "fan-out, QoS 0: 1 publisher to 1000 subscribers, 4 messages outstanding",
-        work: traffic(1, 1, 1000, 0, SATURATED_FAN),
-        aims: &[aim(CPU, 1.30, Unit::Relay), aim(CPU, 0.21, Unit::Mosquitto)],
-    },
-    Scenario {
-        key: "fan-out-qos1",
-        title: "fan-out, QoS 1: 1 publisher to 1000 subscribers, 4 messages outstanding",
-        work: traffic(1, 1, 1000, 1, SATURATED_FAN),
-        aims: &[aim(CPU, 1.30, Unit::Relay), aim(CPU, 0.21, Unit::Mosquitto), aim(SYSCALLS, 1.14, Unit::Relay)],
-    },
-    Scenario {
-        key: "push-1000-per-s",
-        title: "push, QoS 1, at 1,000 messages/s",
-        work: traffic(10, 1000, 1000, 1, Pace::PerSecond(1_000)),
-        aims: &[aim(CPU, 1.10, Unit::Relay)],
-    },
-    Scenario {
-        key: "push-5000-per-s",
-        title: "push, QoS 1, at 5,000 messages/s",
-        work: traffic(10, 1000, 1000, 1, Pace::PerSecond(5_000)),
-        aims: &[aim(CPU, 1.05, Unit::Relay), aim(SYSCALLS, 1.06, Unit::Relay)],
-    },
-    Scenario {
-        key: "push-tls-qos1",
-        title: "push over TLS, QoS 1: 10 publishers to 1000 subscribers, 500 outstanding",
-        work: push_through(Channel::Tls, Version::V3, 1),
-        aims: &[aim(CPU, 0.54, Unit::Mosquitto)],
-    },
-    Scenario {
-        key: "idle-plain",
-        title: "10,000 idle clients with one subscription each",
-        work: arrivals(10_000, 20, Channel::Plain),
-        aims: &[
-            aim(MEMORY, 960.0, Unit::One),
-            aim(CONNECT, 0.87, Unit::Mosquitto),
-            aim(SUBSCRIBE, 0.76, Unit::Mosquitto),
-            aim(PING, 0.94, Unit::Mosquitto),
-        ],
-    },
-    Scenario {
-        key: "idle-tls",
-        title: "5,000 idle clients over TLS with one subscription each",
-        work: arrivals(5_000, 20, Channel::Tls),
-        aims: &[aim(MEMORY, 5120.0, Unit::One), aim(CONNECT, 0.58, Unit::Mosquitto)],
-    },
-    Scenario {
-        key: "push-qos2",
-        title: "push, QoS 2: 10 publishers to 1000 subscribers, one each, 500 outstanding",
-        work: push_through(Channel::Plain, Version::V3, 2),
-        aims: &[],
-    },
-    Scenario {
-        key: "push-v5",
-        title: "push, MQTT 5.0, QoS 1: 10 publishers to 1000 subscribers, 500 outstanding",
-        work: push_through(Channel::Plain, Version::V5, 1),
-        aims: &[],
-    },
-    Scenario {
-        key: "push-websocket",
-        title: "push over WebSocket, QoS 1: 10 publishers to 1000 subscribers, 500 outstanding",
-        work: push_through(Channel::WebSocket, Version::V3, 1),
-        aims: &[],
-    },
-    Scenario {
-        key: "push-million",
-        title: "push, QoS 1, among 1,000,000 subscriptions of others",
-        work: Work::Traffic(Traffic { bystanders: 1_000_000, ..PUSH }, TCP),
-        aims: &[],
-    },
-    Scenario {
-        key: "push-slow-one",
-        title: "push, QoS 1, beside a subscriber of everything that never reads",
-        work: Work::Traffic(Traffic { with_a_deaf_one: true, ..PUSH }, TCP),
-        aims: &[],
-    },
-    Scenario {
-        key: "storm-plain",
-        title: "a storm: 10,000 clients connect, 500 at a time",
-        work: arrivals(10_000, 500, Channel::Plain),
-        aims: &[],
-    },
-    Scenario {
-        key: "storm-tls",
-        title: "a storm over TLS: 5,000 clients connect, 500 at a time",
-        work: arrivals(5_000, 500, Channel::Tls),
-        aims: &[],
-    },
-    Scenario {
-        key: "durable-1-away",
-        title: "durable, QoS 1: 1 publisher, 10 outstanding each, to a kept session that is away",
-        work: durable(1, Presence::Absent),
-        aims: &[],
-    },
-    Scenario {
-        key: "durable-1-online",
-        title: "durable, QoS 1: 1 publisher, 10 outstanding each, to a kept session that is online",
-        work: durable(1, Presence::Durable),
-        aims: &[],
-    },
-    Scenario {
-        key: "durable-64-away",
-        title: "durable, QoS 1: 64 publishers, 10 outstanding each, to a kept session that is away",
-        work: durable(64, Presence::Absent),
-        aims: &[aim(CPU, 1.5, Unit::MemoryMode)],
-    },
-    Scenario {
-        key: "durable-64-online",
-        title: "durable, QoS 1: 64 publishers, 10 outstanding each, to a kept session that is online",
-        work: durable(64, Presence::Durable),
-        aims: &[aim(CPU, 1.5, Unit::MemoryMode)],
-    },
-    Scenario {
-        key: "durable-queue",
-        title: "1000 sessions that are away, 100 messages of 256 bytes for each; then they come back",
-        work: Work::Queues(Absent { sessions: 1000, messages: 100, payload: 256 }),
-        aims: &[aim(QUEUE, 2.5, Unit::One), aim(DRAIN, 3.0, Unit::One)],
-    },
-    Scenario {
-        key: "durable-resume",
-        title: "a session comes back to 1,000,000 messages, while another client publishes",
-        work: Work::Resume(1_000_000),
-        aims: &[],
-    },
-];
+/// MQTT 3.1.1 and nothing between.
+pub const TCP: Layers = Layers { channel: Channel::Plain, version: Version::V3 };

@@ -135,5 +135,6 @@ fn messages(slice: &Slice) -> f64 {
 /// Clients of the broker through the layers.
 pub fn kin(broker: &Broker, layers: Layers) -> Result<Kin> {
     let target = broker.target(layers.channel)?;
-    Ok(Kin { target, version: layers.version, name: "load".to_owned(), durable: false, login: None })
+    let (name, keep_alive_s) = ("load".to_owned(), broker.keep_alive_s());
+    Ok(Kin { target, version: layers.version, name, durable: false, keep_alive_s, login: None })
 }
