@@ -79,8 +79,9 @@ impl Broker {
                 self.index.subscribe(&filter, &seat, Interest::from(subscription.options));
             }
         }
-        if expiry_s == u32::MAX {
-            return seat; // it never ends
+        // One that never expires may have been ended all the same: by a clean start, whose client has been told.
+        if expiry_s == u32::MAX && ends_wall_ms.is_none() {
+            return seat;
         }
         let ends_wall_ms = ends_wall_ms.unwrap_or_else(|| {
             // Its client was connected to the end: it left with the process that ended [MQTT-3.1.2-23].
@@ -175,15 +176,19 @@ mod tests {
     }
 
     #[test]
-    fn nobody_comes_back_to_a_session_that_was_over_before_the_start() {
-        let broker = broker(vec![session(4, 1), Record::Leave { session: SessionId(4), ends_wall_ms: Some(5) }]);
-        broker.recover(now(2_000));
-        let address = Address { core: 0, slot: 1, generation: 1 };
-        let client = &ClientId::new("client4");
-        let wish = Wish { client, owner: None, clean_start: false, durable: true, room: Room::Needed };
-        let claim = broker.directory.claim(wish, address);
-        assert!(matches!(claim, Claim::Fresh(_)), "{claim:?}");
-        assert_eq!(ended(&broker, 2_000), [SessionId(4)]);
+    fn mqtt3_3_1_2_6_nobody_comes_back_to_a_session_that_was_over_before_the_start() {
+        // One of 3.1.1 never expires. A Clean Session has ended it, and its subscriptions were not read before the process ended.
+        for expiry_s in [1, u32::MAX] {
+            let over = Record::Leave { session: SessionId(4), ends_wall_ms: Some(5) };
+            let broker = broker(vec![session(4, expiry_s), over]);
+            broker.recover(now(2_000));
+            let address = Address { core: 0, slot: 1, generation: 1 };
+            let client = &ClientId::new("client4");
+            let wish = Wish { client, owner: None, clean_start: false, durable: true, room: Room::Needed };
+            let claim = broker.directory.claim(wish, address);
+            assert!(matches!(claim, Claim::Fresh(_)), "{claim:?}");
+            assert_eq!(ended(&broker, 2_000), [SessionId(4)]);
+        }
     }
 
     #[test]
