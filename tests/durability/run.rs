@@ -26,7 +26,7 @@ use super::world::World;
 /// Everything that was begun is finished within this time.
 const DRAIN: Duration = Duration::from_secs(90);
 /// What is owed and does not come within this time does not come.
-const STALLED: Duration = Duration::from_secs(6);
+const STALLED: Duration = Duration::from_secs(20);
 /// The marker file, where in it the state is, and the state that a stop in order leaves.
 pub const MARKER: &str = "heraldmq.store";
 const STATE_AT: usize = 28;
