@@ -10,12 +10,16 @@ use crate::mqtt::packet::{Packet, decode};
 use crate::mqtt::{DecodeError, ReasonCode};
 use crate::session::{Ending, Violation};
 
-/// Work that the packets of one client may make in one turn, counted in packets: some 50 µs, which is what everybody else
-/// notices of a client that sends without end.
-const WORK_MAX: u32 = 256;
+/// Work that the packets of one client may make in one turn, counted in acknowledgements: some 50 µs, which is what everybody else
+/// notices of a client that sends without end. What a subscriber to many publishers acknowledges at once fits.
+const WORK_MAX: u32 = 1024;
+/// Any other packet but an acknowledgement.
+const WORK_OF_PACKET: u32 = 4;
 /// SUBSCRIBE and UNSUBSCRIBE name many filters each, and may go through all retained messages.
 const WORK_OF_FILTERS: u32 = WORK_MAX / 4;
 const PUBLISH: u8 = 3;
+const PUBACK: u8 = 4;
+const PUBCOMP: u8 = 7;
 const SUBSCRIBE: u8 = 8;
 const UNSUBSCRIBE: u8 = 10;
 
@@ -216,7 +220,8 @@ impl Core {
                     taken += len;
                     work += match frame.first >> 4 {
                         SUBSCRIBE | UNSUBSCRIBE => WORK_OF_FILTERS,
-                        _ => 1,
+                        PUBACK..=PUBCOMP => 1,
+                        _ => WORK_OF_PACKET,
                     };
                     self.handle_frame(slot, frame);
                 }
