@@ -92,14 +92,39 @@ pub fn strike(records: &mut Vec<Record>, session: SessionId) -> Struck {
     if recipients.is_empty() {
         return Struck::NobodyWaits(std::mem::take(records));
     }
-    // One that somebody has is not refused any more.
-    *publisher = Publisher::CannotBeTold;
+    // A full queue does not refuse any more what somebody has. What is sent again behind a failure comes in its order then, so that
+    // goes on to fail.
+    if *publisher == Publisher::CanBeTold {
+        *publisher = Publisher::CannotBeTold;
+    }
     Struck::OthersWait
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::clock::Now;
+    use crate::identity::Origin;
+    use crate::message::{Message, Parts};
+
+    #[test]
+    fn mqtt3_4_6_0_6_what_some_have_still_fails_behind_a_failure_and_is_not_refused_by_a_full_queue() {
+        let (qos, origin) = (QoS::AtLeastOnce, Origin(1));
+        let parts = Parts { topic: "t", properties: &[], payload: b"x", qos, retain: false, expiry_s: None, origin };
+        let message = Arc::new(Message::new(parts, Now::default()));
+        let sends_again = Publisher::SendsAgain { heard: 3 };
+        for (before, after) in [(sends_again, sends_again), (Publisher::CanBeTold, Publisher::CannotBeTold)] {
+            let to = |session| Recipient { session, qos, retain: false, subscription_ids: Vec::new() };
+            let recipients = [1, 2].map(|session| to(SessionId(session))).to_vec();
+            let message = Arc::clone(&message);
+            let mut records = vec![Record::Enqueue { message, recipients, publisher: before }];
+            assert_eq!(strike(&mut records, SessionId(1)), Struck::OthersWait);
+            let [Record::Enqueue { recipients, publisher, .. }] = &records[..] else { panic!("a message") };
+            assert_eq!((recipients.len(), *publisher), (1, after));
+        }
+    }
 
     #[test]
     fn a_ticket_is_found_until_another_takes_its_place_and_is_told_of_once() {

@@ -88,19 +88,3 @@ fn a_queue_that_cannot_be_read_is_not_an_empty_one() {
     let refused = rocksdb::DB::open_default(folder.path()).unwrap_err();
     assert!(!is_damage(&refused), "{refused}: another time it may not be");
 }
-
-#[test]
-#[ignore = "measures: a queue at its bound, microseconds per message"]
-fn figure_of_a_queue_at_its_bound() {
-    for (bound, label) in [(1 << 40, "no bound"), (5_000, "at its bound")] {
-        let folder = tempfile::tempdir().unwrap();
-        let bounds = Bounds { bytes_max: 1 << 40, ..dropping(bound) };
-        let store = Rocks::open(folder.path(), Level::Os, bounds, EPOCH).unwrap();
-        store.append(vec![session(ONE)]);
-        let put = |n: usize| store.append(vec![enqueue(&format!("{n}{}", "x".repeat(250)), [1])]);
-        settled(&store, (0..5_000).map(put).last().unwrap());
-        let begun = Instant::now();
-        settled(&store, (0..50_000).map(put).last().unwrap());
-        println!("{label}: {:.1} us for each message", begun.elapsed().as_secs_f64() * 1e6 / 50_000.0);
-    }
-}
