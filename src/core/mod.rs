@@ -202,7 +202,8 @@ impl Core {
         self.count_closed(Closed::Refused);
     }
 
-    /// One round: mail, what is ready, timers, and then one write to each connection that has something to say.
+    /// One round: mail, what is ready, timers, and then one write to each connection that has something to say; where somebody sent
+    /// more than is read in one turn, one before his rest is read and one behind it.
     pub fn turn(&mut self, ready: &[Ready], mail: &mut Vec<Mail>, now: Now) {
         self.now = now;
         self.part_drained();
